@@ -1,0 +1,25 @@
+# Every library is a Debian package named in scripts/install-deps.
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Boost REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(LIBPQXX REQUIRED IMPORTED_TARGET libpqxx)
+pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
+
+# libpg_query ships no pkg-config file. Only router/pg_tree.hpp includes it and PostgreSQL's own node headers.
+find_library(PG_QUERY_LIBRARY NAMES libpg_query.a pg_query REQUIRED)
+find_path(PG_QUERY_INCLUDE pg_query/pg_query_internal.h REQUIRED)
+find_path(PG_SERVER_INCLUDE nodes/parsenodes.h PATHS /usr/include/postgresql/15/server NO_DEFAULT_PATH REQUIRED)
+add_library(weir_pg_query INTERFACE)
+target_include_directories(weir_pg_query SYSTEM INTERFACE ${PG_SERVER_INCLUDE} ${PG_QUERY_INCLUDE})
+target_link_libraries(weir_pg_query INTERFACE ${PG_QUERY_LIBRARY} Threads::Threads)
+
+if(WEIR_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(WEIR_BENCH)
+  find_package(benchmark REQUIRED)
+endif()

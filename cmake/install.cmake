@@ -1,0 +1,1 @@
+# Installation rules: libweir, headers, CMake package and pkg-config file.

@@ -1,0 +1,156 @@
+// Settings: the validated contents of weir.toml (design §4) as plain structs.
+//
+// A Settings is built by config::load() and never changed afterwards; the proxy swaps whole snapshots on
+// RELOAD. Nothing here does I/O. Every duration is std::chrono; zero means "off" unless said otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weir::config {
+
+using Millis = std::chrono::milliseconds;
+
+enum class PoolMode { session, transaction, statement };
+enum class AuthMethod { trust, scram_sha_256 };
+enum class LogFormat { text, json };
+enum class LogLevel { debug, info, warning, error };
+enum class HashFunction { hash, modulo };
+enum class UnlistedTables { home, reject };
+enum class Balance { least_connections, round_robin, random };
+enum class Consistency { eventual, read_your_writes, primary };
+enum class MonthLayout { native };
+
+struct Listen {
+  std::vector<std::string> addresses{"127.0.0.1"};
+  std::uint16_t port = 6432;          // 0: the kernel picks one (tests); printed at start
+  std::string unix_socket_dir;        // empty: none
+  unsigned workers = 0;               // 0: one per CPU
+  unsigned max_clients = 10000;
+};
+
+struct Admin {
+  std::vector<std::string> users{"weir"};   // may use the console
+  std::vector<std::string> stats_users;     // may only SHOW
+};
+
+struct Log {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+};
+
+struct Auth {
+  AuthMethod method = AuthMethod::scram_sha_256;
+  std::string users_file = "users.toml";    // absolute after load (relative paths: to weir.toml)
+};
+
+struct User {
+  std::string name;
+  std::string password;                     // plain text, or a "SCRAM-SHA-256$..." secret as PostgreSQL stores it
+  std::optional<unsigned> pool_size;
+  std::optional<PoolMode> pool_mode;
+};
+
+struct Pool {
+  PoolMode mode = PoolMode::transaction;
+  unsigned size = 20;                 // server connections for each (backend, user)
+  unsigned min = 0;
+  unsigned max_per_backend = 80;      // hard bound per PostgreSQL database server, over all users
+  Millis wait_timeout{30'000};        // in the queue; then 53300
+  Millis connect_timeout{15'000};     // one login of a server
+  Millis idle_timeout{600'000};
+  Millis lifetime{3'600'000};
+  Millis idle_transaction_timeout{300'000};
+  Millis client_login_timeout{60'000};
+  unsigned login_threads = 8;         // server logins that may run at once
+  unsigned max_prepared_statements = 200;   // per server connection
+};
+
+struct Health {
+  Millis interval{1000};              // between two probes of a backend
+  Millis timeout{2000};               // one probe
+  unsigned failure_threshold = 3;     // consecutive failures that open the breaker
+  Millis recovery_time{2000};         // open -> half-open
+};
+
+struct Replica {
+  std::string conninfo;
+  unsigned weight = 1;
+};
+
+struct BucketRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;             // inclusive
+  friend bool operator==(const BucketRange&, const BucketRange&) = default;
+};
+
+struct Shard {
+  std::string name;
+  std::vector<BucketRange> buckets;   // sorted, disjoint; empty in a plain database
+  std::string primary;                // libpq connection string, one host
+  std::vector<Replica> replicas;
+};
+
+struct Month {
+  std::string column;
+  MonthLayout layout = MonthLayout::native;
+  unsigned ahead = 3;                 // months made in advance
+  unsigned keep = 0;                  // 0: keep for ever
+  std::string timezone = "UTC";
+};
+
+struct Table {
+  std::string schema;                 // empty: found by search_path (name matches in any schema on the path)
+  std::string name;
+  std::string key;                    // empty for reference tables
+  bool reference = false;
+  bool unique_per_shard = false;      // unique = "per_shard"
+  std::optional<Month> month;
+};
+
+struct Sharding {
+  HashFunction function = HashFunction::hash;
+  std::uint32_t buckets = 4096;       // power of two for hash
+  std::uint64_t map_version = 1;      // raised by scripts/move-buckets; stored in every shard's identity row
+  UnlistedTables unlisted_tables = UnlistedTables::home;
+};
+
+struct Reads {
+  Balance balance = Balance::least_connections;
+  // read_your_writes: what was just written through this proxy is read from the primary until every usable replica
+  // must have it (max_lag and a probe later). primary: every statement to the primary.
+  Consistency consistency = Consistency::read_your_writes;
+  Millis max_lag{5000};               // a replica further behind serves no reads; 0: any lag
+};
+
+struct Database {
+  std::string name;                   // what clients connect to
+  std::string maintenance;            // conninfo overrides for monitor and DDL, e.g. "user=weir_maintenance"
+  std::optional<Sharding> sharding;   // none: a plain database (exactly one shard)
+  std::vector<Shard> shards;          // the first listed is the home shard
+  std::vector<Table> tables;
+  Reads reads;
+  std::optional<unsigned> pool_size;
+  std::optional<PoolMode> pool_mode;
+};
+
+struct Settings {
+  std::string file;                   // absolute path it was read from
+  Listen listen;
+  Admin admin;
+  Log log;
+  Auth auth;
+  Pool pool;
+  Health health;
+  std::vector<Database> databases;
+  std::vector<User> users;            // of auth.users_file; empty for `trust` without a file
+
+  [[nodiscard]] const Database* find_database(std::string_view name) const;
+  [[nodiscard]] const User* find_user(std::string_view name) const;
+};
+
+}  // namespace weir::config

@@ -1,0 +1,143 @@
+// Plan: what is to be done with a statement, before its literals and parameters are known. And Route: with them.
+//
+// A plan is made once for each distinct lifted token stream (router/plan_cache.hpp) and is immutable. It says
+// where the sharding key stands (which literal, which parameter), not what it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "base/result.hpp"
+#include "schema/bucket_map.hpp"
+#include "schema/key.hpp"
+
+namespace weir::router {
+
+// What kind of statement, as far as a session must act on it.
+enum class Verb : std::uint8_t {
+  empty,            // nothing but blanks and comments
+  query,            // SELECT, VALUES, TABLE, SHOW, EXPLAIN without ANALYZE: returns rows
+  dml,              // INSERT, UPDATE, DELETE, MERGE, SELECT with a data-modifying CTE, SELECT INTO
+  copy_from,        // COPY ... FROM STDIN
+  copy_to,          // COPY ... TO STDOUT
+  begin,            // BEGIN, START TRANSACTION
+  commit,           // COMMIT, END (COMMIT AND CHAIN: Plan::chain)
+  rollback,         // ROLLBACK, ABORT
+  savepoint,
+  release_savepoint,
+  rollback_to_savepoint,
+  set,              // SET [SESSION] name = ...; Plan::setting
+  set_local,        // SET LOCAL name = ...
+  set_transaction,  // SET TRANSACTION ...
+  reset,            // RESET name, SET name TO DEFAULT; Plan::setting
+  reset_all,
+  discard_all,
+  deallocate,       // DEALLOCATE name; Plan::setting holds the name
+  deallocate_all,
+  utility,          // everything else that parses: DDL, LISTEN, PREPARE, EXECUTE, DECLARE, LOCK, DO, CALL ...
+  multi,            // several statements in one string
+  unparsable,       // the parser rejects it (Plan::refusal says why, for sharded databases)
+};
+[[nodiscard]] std::string_view name_of(Verb verb) noexcept;
+
+// What a statement leaves behind on the server connection it ran on (design §5, issue: no leaks).
+struct Effects {
+  bool taints = false;      // DISCARD ALL before another client has the server: anything but plain DML on
+                            // relations without triggers, calling only built-ins known to leave no trace
+  bool pins = false;        // state the client will expect later (temp table, session advisory lock, LISTEN, PREPARE,
+                            // cursor WITH HOLD, nextval, set_config, SET in a multi): the client keeps this server
+  bool needs_clean = false; // currval/lastval: on a server not pinned to this client, DISCARD ALL comes first
+  bool operator==(const Effects&) const = default;
+};
+
+// One place a key value comes from.
+struct KeySource {
+  enum class Kind : std::uint8_t {
+    literal,         // `index`: position among the statement's lifted literals
+    parameter,       // `index`: parameter number - 1
+    parameter_array, // = ANY($n): one value an element
+    fixed,           // `value`
+    null,            // = NULL: matches no row
+  };
+  Kind kind = Kind::literal;
+  std::uint32_t index = 0;
+  bool negated = false;                        // a unary minus before a numeric literal
+  schema::KeyType type = schema::KeyType::int8;  // of the column
+  std::uint32_t declared = 0;                  // parameter type fixed by a cast in the text ($1::int8); else 0
+  std::optional<schema::KeyValue> value;       // fixed
+};
+
+// One sharded table reference: its key equals one of `values`, provably. Every binding of a plan must lie on one shard.
+struct Binding {
+  std::string table;                           // for messages
+  std::vector<KeySource> values;
+};
+
+enum class Target : std::uint8_t {
+  transaction,   // transaction control and SET: no shard of its own; the session decides
+  home,          // the home shard
+  no_table,      // touches no table (SELECT 1): the home shard; inside a transaction, its shard
+  any,           // only reference tables are read: any shard
+  keyed,         // the shard of its bindings
+  refused,       // `refusal`
+};
+
+struct Plan {
+  Verb verb = Verb::empty;
+  Target target = Target::home;
+  bool read_only = false;       // proven: may run on a replica (FOR UPDATE, writing functions and the like are not)
+  bool chain = false;           // COMMIT/ROLLBACK AND CHAIN
+  bool begin_read_only = false; // BEGIN ... READ ONLY
+  bool ends_transaction = false;  // a multi that contains transaction control; PREPARE TRANSACTION
+  bool returns_copy = false;    // COPY FROM/TO inside a multi, too
+  Effects effects;
+  std::uint16_t literals = 0;   // how many were lifted
+  std::uint16_t parameters = 0; // highest $n
+  std::string setting;          // SET/RESET: the parameter's name, lower case; DEALLOCATE/SAVEPOINT: the name
+  std::vector<Binding> bindings;
+  std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
+  std::optional<Error> refusal; // Target::refused, Verb::unparsable
+  std::vector<std::string> why; // one sentence a decision, for `weirctl route`
+};
+using PlanRef = std::shared_ptr<const Plan>;
+
+// A literal that the lexer lifted out of the text.
+enum class LiteralClass : std::uint8_t { integer, numeric, string, escape_string, bit_string, dollar_string };
+struct Literal {
+  std::uint32_t offset = 0;     // into the statement's text
+  std::uint32_t length = 0;     // with its quotes
+  LiteralClass kind = LiteralClass::integer;
+};
+
+// Bind's parameters, as views into the message.
+struct Parameter {
+  bool is_null = false;
+  bool binary = false;
+  ByteView value;
+};
+
+// The variable part of one execution.
+struct Arguments {
+  std::string_view sql;                          // the text the literals point into
+  std::span<const Literal> literals;
+  std::span<const Parameter> parameters;
+  std::span<const std::uint32_t> declared;       // Parse's parameter types; shorter than parameters: 0
+};
+
+struct Route {
+  schema::ShardId shard = schema::kHomeShard;
+  bool any_shard = false;       // may run on every shard (reference tables, nothing bound)
+};
+
+// Completes a plan. Pure, allocation-free for integer keys. Errors are 0A000 (several shards, a key that cannot be read,
+// NULL keys on INSERT ...), with the construct named and a HINT.
+[[nodiscard]] Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map);
+
+}  // namespace weir::router

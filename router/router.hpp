@@ -1,0 +1,79 @@
+// Router: statement text to plan, by way of the literal-lifting plan cache. Pure decisions, no I/O.
+//
+// One Router for each worker and database: not thread-safe, nothing shared but immutable snapshots. Part of the public library
+// (libweir): `weir::router::Router`.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "router/plan.hpp"
+#include "schema/bucket_map.hpp"
+#include "schema/catalog.hpp"
+
+namespace weir::router {
+
+struct RouterSettings {
+  std::size_t cache_bytes = 8 << 20;      // bound of the plan cache
+  std::size_t max_statement = 16 << 20;   // longer text: refused (sharded) or Verb::unparsable (plain)
+};
+
+// What of the session changes a statement's meaning. Part of the plan cache's key.
+struct SessionContext {
+  std::string_view search_path;           // text as set ("a, \"B\", public"); empty: the catalog's default
+  bool standard_conforming_strings = true;
+  bool ascii_safe_encoding = true;        // client_encoding is UTF8 or single-byte
+};
+
+// A plan and where this text's literals stand. `literals` lasts until the next call of plan().
+struct Planned {
+  PlanRef plan;
+  std::span<const Literal> literals;
+};
+
+struct CacheCounters {
+  std::uint64_t hits = 0, misses = 0, evictions = 0;
+  std::size_t entries = 0, bytes = 0;
+};
+
+class Router {
+ public:
+  Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
+         RouterSettings settings = {});
+  ~Router();
+  Router(const Router&) = delete;
+  Router& operator=(const Router&) = delete;
+
+  // Never fails: what cannot be routed is a plan with Target::refused. `declared`: parameter types of Parse.
+  // Bounded in time and memory for any bytes (may hold NULs or broken UTF-8).
+  Planned plan(std::string_view sql, std::span<const std::uint32_t> declared, const SessionContext& session);
+
+  [[nodiscard]] Result<Route> resolve(const Plan& plan, const Arguments& arguments) const {
+    return router::resolve(plan, arguments, *map_);
+  }
+
+  // Another snapshot: drops the cache if either differs. Prepared statements planned before must be planned
+  // again: compare generation().
+  void update(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map);
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+
+  [[nodiscard]] const CacheCounters& counters() const;
+  [[nodiscard]] const schema::BucketMap& map() const { return *map_; }
+  [[nodiscard]] const schema::Catalog& catalog() const { return *catalog_; }
+
+ private:
+  struct Impl;
+  std::shared_ptr<const schema::Catalog> catalog_;
+  std::shared_ptr<const schema::BucketMap> map_;
+  std::uint64_t generation_ = 1;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Compares the C tree with protobuf for a statement of each node kind (libpg_query's enum order differs from the server headers' in places).
+// Called once at start of every binary. Fails naming the node.
+[[nodiscard]] Result<void> self_test();
+
+}  // namespace weir::router

@@ -1,0 +1,142 @@
+// Catalog: a snapshot of what the databases contain, as far as routing needs it. Immutable; shared freely.
+//
+// Loaded by running catalog_queries() on a shard and feeding the rows to CatalogBuilder; whoever has a connection
+// (the proxy's monitor over libpq, weirctl and the service library over libpqxx) does the I/O.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/strings.hpp"
+#include "config/settings.hpp"
+#include "schema/key.hpp"
+
+namespace weir::schema {
+
+struct Column {
+  std::string name;
+  std::uint32_t type = 0;              // base type of a domain
+  std::string type_name;               // format_type() text, for comparing shards
+  std::string collation;               // empty: none or default
+  bool collation_deterministic = true;
+  bool not_null = false;
+  bool has_default = false;            // or identity / generated
+};
+
+enum class RelationKind { table, partitioned, partition, view, materialized_view, sequence, foreign_table };
+
+// How a statement that names the relation is routed.
+enum class Placement {
+  unlisted,      // lives on the home shard
+  sharded,       // listed with a key (or a partition / child of one that is)
+  reference,     // the same rows on every shard
+  reaches_sharded,  // a view over sharded tables: refused for now
+  catalog,       // pg_catalog / information_schema
+};
+
+struct Relation {
+  std::string schema;
+  std::string name;
+  RelationKind kind = RelationKind::table;
+  std::vector<Column> columns;         // in attnum order, dropped ones left out
+  std::string parent;                  // "schema.name" of the partitioned table or inheritance parent; empty: none
+  bool has_children = false;           // inheritance children that are no partitions of it
+  bool has_triggers = false;           // user triggers, rules, row security policies, or user functions in
+                                       // defaults, checks, generated columns, index expressions
+  bool view_is_pure = false;           // a view whose text calls nothing but known read-only built-ins (CatalogBuilder cannot know: false)
+  std::vector<std::vector<std::string>> unique_keys;   // columns of each unique index without expressions
+  Placement placement = Placement::unlisted;
+  const config::Table* rule = nullptr; // its table rule, if listed (owned by the Settings the catalog was built for)
+  int key_column = -1;                 // index into columns of the sharding key
+  std::optional<KeyType> key_type;
+
+  [[nodiscard]] int column_index(std::string_view column) const;   // -1: none
+  [[nodiscard]] std::string qualified() const { return schema + "." + name; }
+};
+
+// All overloads of one function name in one schema, taken together (the worst of them counts).
+struct FunctionFacts {
+  bool user_defined = false;           // outside pg_catalog
+  bool is_volatile = false;
+  bool reads_data = false;             // user-defined in a language that can run SQL and not IMMUTABLE, or unknown
+  bool is_procedure = false;
+  bool is_aggregate = false;
+};
+
+class Catalog {
+ public:
+  // Looks a name up as PostgreSQL would: qualified by `schema`, or along `search_path` (pg_catalog first
+  // unless listed). nullptr: no such relation there.
+  [[nodiscard]] const Relation* find_relation(std::string_view schema, std::string_view name,
+                                              const std::vector<std::string>& search_path) const;
+  // Merged over all schemas a call of that name could mean. none: unknown name.
+  [[nodiscard]] std::optional<FunctionFacts> find_function(std::string_view schema, std::string_view name) const;
+  // True if some user-defined operator has that name (it may call a user function).
+  [[nodiscard]] bool has_user_operator(std::string_view name) const;
+  // True if a user-defined type or domain with that name exists (its casts may call user functions).
+  [[nodiscard]] bool has_user_type(std::string_view name) const;
+
+  [[nodiscard]] const std::vector<std::string>& default_search_path() const { return default_search_path_; }
+  [[nodiscard]] const std::vector<Relation>& relations() const { return relations_; }
+  // Raised by every load that changed anything; part of the plan cache's key.
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] bool sharded() const { return sharded_; }
+  // False: built without looking at a database (weirctl route without --connect): tables are known by their
+  // rules only, key types are taken as int8, every function as known built-in if it is in the built-in list.
+  [[nodiscard]] bool from_database() const { return from_database_; }
+
+  // From the table rules alone.
+  static std::shared_ptr<const Catalog> offline(const config::Database& database);
+
+ private:
+  friend class CatalogBuilder;
+  std::vector<Relation> relations_;
+  std::unordered_map<std::string, std::size_t, StringHash, std::equal_to<>> by_name_;   // "schema.name"
+  std::unordered_map<std::string, FunctionFacts, StringHash, std::equal_to<>> functions_;   // "schema.name"
+  std::unordered_map<std::string, FunctionFacts, StringHash, std::equal_to<>> functions_any_;   // "name"
+  std::vector<std::string> user_operators_, user_types_;   // sorted
+  std::vector<std::string> default_search_path_{"public"};
+  std::uint64_t epoch_ = 0;
+  bool sharded_ = false;
+  bool from_database_ = false;
+};
+
+// One row of a catalog query; SQL NULL is nullopt. Views last as long as the call.
+using CatalogRow = std::vector<std::optional<std::string_view>>;
+
+// The queries to run (in one REPEATABLE READ READ ONLY transaction), in order. Text format results.
+struct CatalogQuery {
+  std::string_view name;
+  std::string_view sql;
+};
+[[nodiscard]] const std::vector<CatalogQuery>& catalog_queries();
+
+class CatalogBuilder {
+ public:
+  // `database` must outlive the catalog (it is part of the same Settings snapshot).
+  explicit CatalogBuilder(const config::Database& database);
+  // Rows of catalog_queries()[query]. Fails on a shape it does not understand.
+  Result<void> add_row(std::size_t query, const CatalogRow& row);
+  // Applies the table rules. Fails, naming each, if a listed table or its key is missing, or has a type that cannot
+  // be a key.
+  Result<std::shared_ptr<const Catalog>> finish(std::uint64_t epoch);
+
+ private:
+  const config::Database& database_;
+  std::shared_ptr<Catalog> catalog_;
+};
+
+// Differences that would make answers wrong: columns, types, collations of listed tables that differ between the home shard
+// and another. Each a sentence naming both shards.
+[[nodiscard]] std::vector<std::string> differences(const Catalog& home, std::string_view home_name, const Catalog& other,
+                                                   std::string_view other_name);
+// Unique keys that lack the sharding key, per-shard sequences as defaults of sharded tables and the like; each a sentence with its remedy.
+[[nodiscard]] std::vector<std::string> advice(const Catalog& catalog);
+
+}  // namespace weir::schema

@@ -1,0 +1,34 @@
+// The identity row of a shard (schema `weir`, made by `weirctl init`): two shards swapped in DNS are noticed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "config/settings.hpp"
+
+namespace weir::schema {
+
+struct Identity {
+  std::string cluster;          // uuid, the same on every shard of a database
+  std::string shard;            // the shard's name in weir.toml
+  std::uint64_t map_version = 0;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// Returns one row (cluster, shard, map_version), or no row / an undefined_table error (42P01) / undefined schema where `weirctl init` never ran.
+[[nodiscard]] std::string_view identity_query();
+
+// Whether a connection to `found` may serve as `shard` of `database`. Errors are 57P03 with a HINT:
+// no identity: "run weirctl init"; another shard's; a newer or older map version. A plain database needs none.
+[[nodiscard]] Result<void> check_identity(const config::Database& database, std::string_view shard,
+                                          const std::optional<Identity>& found);
+
+// Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id and the like.
+// Values are quoted with PostgreSQL's rules; to be run in one transaction.
+[[nodiscard]] std::vector<std::string> init_statements(const Identity& identity);
+
+}  // namespace weir::schema

@@ -1,0 +1,48 @@
+// The first packet of a connection: startup, SSLRequest, GSSENCRequest, CancelRequest.
+// https://www.postgresql.org/docs/15/protocol-flow.html#id-1.10.6.7.3
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/bytes.hpp"
+
+namespace weir::wire {
+
+struct CancelKey {
+  std::uint32_t pid = 0;
+  std::uint32_t secret = 0;
+  friend bool operator==(const CancelKey&, const CancelKey&) = default;
+};
+
+// Parameters of a StartupMessage, in the order sent; names beginning "_pq_." are protocol options.
+struct Startup {
+  std::uint16_t major = 3;
+  std::uint16_t minor = 0;
+  std::vector<std::pair<std::string, std::string>> parameters;
+  [[nodiscard]] std::string_view get(std::string_view name) const;   // "" if absent
+};
+
+struct FirstPacket {
+  enum class Kind : std::uint8_t { incomplete, startup, ssl_request, gssenc_request, cancel_request };
+  Kind kind = Kind::incomplete;
+  std::size_t size = 0;      // bytes consumed
+  Startup startup;
+  CancelKey cancel;
+};
+
+// Reads the packet at the front of `bytes`. incomplete: more bytes are needed (a header of 8 at first).
+// Errors (08P01): a length out of bounds, a missing terminator, an unknown request code (with a hint when it looks like HTTP or TLS),
+// a protocol major other than 3 (0A000), a parameter without value, no user (28000).
+[[nodiscard]] Result<FirstPacket> read_first_packet(ByteView bytes);
+
+// The `options` startup parameter as the backend reads it (pg_split_opts: backslash escapes): -c name=value, -cname=value, --name=value.
+// Fails (22023) on anything else and on empty names. Dashes in --names become underscores.
+// https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-CONNECT-OPTIONS
+[[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::string_view options);
+
+}  // namespace weir::wire
