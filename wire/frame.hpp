@@ -76,12 +76,34 @@ class FrameScanner {
     Step step = Step::need_more;
     ByteView part;
   };
-  Item next(ByteView& bytes, std::uint32_t max_length = kMaxLength) noexcept;
+  // bad_length is final: every later call answers it again.
+  Item next(ByteView& bytes, std::uint32_t max_length = kMaxLength) noexcept {
+    if (left_ != 0) {
+      if (bytes.empty()) return {};
+      const ByteView part = bytes.first(std::min<std::size_t>(left_, bytes.size()));
+      left_ -= static_cast<std::uint32_t>(part.size());
+      bytes = bytes.subspan(part.size());
+      return {Step::body, part};
+    }
+    if (header_used_ == 0 && bytes.size() >= kHeader) {
+      const std::uint32_t length = load32(bytes.data() + 1);
+      if (length >= 4 && length <= max_length) {
+        type_ = static_cast<char>(bytes[0]);
+        left_ = length - 4;
+        bytes = bytes.subspan(kHeader);
+        return {Step::header, {}};
+      }
+    }
+    return gather_header(bytes, max_length);
+  }
   // Skips up to `n` body bytes already dealt with by the caller.
   void skip(std::uint32_t n) noexcept { left_ -= n < left_ ? n : left_; }
   void reset() noexcept { *this = FrameScanner{}; }
 
  private:
+  // The rare cases: a header cut by the end of a chunk, and bad lengths.
+  Item gather_header(ByteView& bytes, std::uint32_t max_length) noexcept;
+
   std::uint32_t left_ = 0;
   std::uint8_t header_[kHeader] = {};
   std::uint8_t header_used_ = 0;

@@ -110,7 +110,8 @@ struct ParameterStatusView {
 // CommandComplete: the tag ("INSERT 0 1").
 [[nodiscard]] Result<std::string_view> read_command_complete(ByteView body);
 
-// ---- writers: each appends whole messages ----
+// ---- writers: each appends whole messages; views must not point into `out` ----
+// SQL text and names must not contain a NUL (what was read from a message never does); error fields and parameter values are cut there.
 
 // Any message: header, then body parts.
 void write_message(ByteBuffer& out, char type, ByteView body);
@@ -132,6 +133,7 @@ void write_authentication_sasl_continue(ByteBuffer& out, std::string_view data);
 void write_authentication_sasl_final(ByteBuffer& out, std::string_view data);
 void write_backend_key_data(ByteBuffer& out, const CancelKey& key);
 void write_parameter_status(ByteBuffer& out, std::string_view name, std::string_view value);
+// Says protocol 3.<newest_minor>. PostgreSQL sends the whole version number here, not the minor alone, and libpq reads it so.
 void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_minor, std::span<const std::string> options);
 void write_ready_for_query(ByteBuffer& out, char status);
 void write_command_complete(ByteBuffer& out, std::string_view tag);
