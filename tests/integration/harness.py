@@ -1,0 +1,359 @@
+"""What the integration tests drive: throw-away clusters, a weir.toml for them, and the proxy as a child process.
+
+Nothing here asserts about Weir; it starts, stops and asks. Every wait has a deadline.
+"""
+import contextlib
+import ctypes
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import psycopg2
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CLUSTERS = str(ROOT / "scripts/lib/clusters")
+SCHEMA = ROOT / "scripts/demo.d"
+PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+BUCKETS = 4096
+MONTHS = [f"2024{m:02}" for m in range(1, 7)]  # the partitions of `works` that every test may use
+
+
+def _load_clusters():
+    loader = importlib.machinery.SourceFileLoader("weir_clusters", CLUSTERS)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+free_port = _load_clusters().free_port
+
+
+def binary(name):
+    """The built program: $WEIR_BIN (for weir), $WEIR_BIN_DIR, build/ci, build/release, in this order."""
+    candidates = [os.environ.get("WEIR_BIN")] if name == "weir" else []
+    candidates += [str(pathlib.Path(d) / name) for d in (os.environ.get("WEIR_BIN_DIR"), ROOT / "build/ci/bin", ROOT / "build/release/bin") if d]
+    for candidate in candidates:
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise FileNotFoundError(f"{name} is not built (looked at {candidates}); run scripts/test")
+
+
+def clean_environment(**more):
+    """The environment without PG* variables: they would leak into libpq."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+    return {**environment, "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
+def wait_for(condition, what, seconds=15.0, pause=0.05):
+    """Returns the first true value of condition(); fails, naming `what`, after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(pause)
+
+
+def psql(conninfo, sql, *arguments, check=True, password="", timeout=60):
+    """Runs `sql` in psql (unaligned, tuples only) and returns its output; check=False returns the finished process."""
+    command = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", *arguments, "-d", conninfo]
+    done = subprocess.run(command, input=sql, text=True, capture_output=True, timeout=timeout, env=clean_environment(PGPASSWORD=password))
+    if not check:
+        return done
+    if done.returncode != 0:
+        raise AssertionError(f"psql failed on {sql!r}:\n{done.stdout}{done.stderr}")
+    return done.stdout.rstrip("\n")
+
+
+class Clusters:
+    """PostgreSQL clusters of scripts/lib/clusters: `shards[i]["primary"]`, `shards[i]["replicas"][j]` (see there)."""
+
+    def __init__(self, *arguments):
+        self.directory = tempfile.mkdtemp(prefix="wc", dir="/tmp")
+        self._call("start", *arguments, "--owner-pid", str(os.getpid()))
+
+    def _call(self, command, *arguments):
+        done = subprocess.run([CLUSTERS, command, "--dir", self.directory, *arguments], text=True, capture_output=True, timeout=180)
+        if done.returncode != 0:
+            raise RuntimeError(f"clusters {command}: {done.stderr}")
+
+    @property
+    def shards(self):
+        return json.loads(pathlib.Path(self.directory, "clusters.json").read_text())["shards"]
+
+    def node(self, shard=0, node="primary"):
+        found = self.shards[shard]
+        return found["primary"] if node == "primary" else found["replicas"][int(node)]
+
+    def conninfo(self, shard=0, node="primary", dbname="app"):
+        at = self.node(shard, node)
+        return f"host={at['host']} port={at['port']} dbname={dbname} user=postgres"
+
+    def psql(self, sql, shard=0, node="primary", dbname="app", **more):
+        """Asks PostgreSQL itself, not Weir."""
+        return psql(self.conninfo(shard, node, dbname), sql, **more)
+
+    def everywhere(self, sql):
+        """The answer of every shard's primary, in the order of the shards."""
+        return [self.psql(sql, shard=i) for i in range(len(self.shards))]
+
+    def kill(self, shard=0, node="primary"):
+        """kill -9 of the whole node."""
+        self._call("kill", "--shard", str(shard), "--node", str(node))
+
+    def restart(self, shard=0, node="primary"):
+        self._call("restart", "--shard", str(shard), "--node", str(node))
+
+    def promote(self, shard=0, node="0"):
+        self._call("promote", "--shard", str(shard), "--node", str(node))
+
+    def await_replication(self, seconds=15.0):
+        """Returns when every live replica has replayed all its primary had written at the call."""
+        for i, shard in enumerate(self.shards):
+            position = self.psql("select pg_current_wal_lsn()", shard=i)
+            for j in range(len(shard["replicas"])):
+                caught_up = f"select coalesce(pg_last_wal_replay_lsn() >= '{position}', false)"
+                wait_for(lambda: self.psql(caught_up, shard=i, node=j) == "t", f"replica {j} of shard {i}", seconds)
+
+    def stop(self):
+        self._call("stop")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def month_partitions(months):
+    """DDL of the partitions of `works` for months written YYYYMM."""
+    statements = []
+    for month in months:
+        year, number = int(month[:4]), int(month[4:])
+        following = f"{year + number // 12}-{number % 12 + 1:02}-01"
+        statements.append(f"CREATE TABLE IF NOT EXISTS works_{month} PARTITION OF works "
+                          f"FOR VALUES FROM ('{year}-{number:02}-01 00:00+00') TO ('{following} 00:00+00');")
+    return "\n".join(statements)
+
+
+def months_around_now():
+    now = time.gmtime()
+    count = now.tm_year * 12 + now.tm_mon - 1
+    return [f"{n // 12}{n % 12 + 1:02}" for n in (count - 1, count, count + 1)]
+
+
+def create_demo_schema(clusters):
+    """users, orders, works (monthly), countries on every shard; settings_unlisted on the home shard."""
+    ddl = (SCHEMA / "schema.sql").read_text() + month_partitions(MONTHS + months_around_now())
+    for i in range(len(clusters.shards)):
+        clusters.psql(ddl, shard=i)
+    clusters.psql((SCHEMA / "home.sql").read_text(), shard=0)
+    clusters.await_replication()
+
+
+# --- weir.toml ---------------------------------------------------------------------------------
+
+
+def toml_value(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return json.dumps(value)  # strings, numbers and booleans read the same in TOML
+
+
+def toml_table(header, values):
+    return f"{header}\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in values.items()) + "\n"
+
+
+DEMO_TABLES = (
+    {"name": "users", "key": "id"},
+    {"name": "orders", "key": "user_id"},
+    {"name": "works", "key": "user_id", "month": {"column": "created_at", "layout": "native", "ahead": 3, "timezone": "UTC"}},
+    {"name": "countries", "reference": True},
+)
+
+
+def bucket_share(i, shards, buckets=BUCKETS):
+    """The i-th shard's range, as demo and tests cut them: equal, in order."""
+    return f"{i * buckets // shards}-{(i + 1) * buckets // shards - 1}"
+
+
+def database_toml(clusters, name="app", sharded=True, replicas=True, tables=DEMO_TABLES, sharding=None, reads=None, backend="user=postgres"):
+    """One [[database]] over all shards of `clusters` (a plain one takes the first shard only)."""
+    shards = clusters.shards if sharded else clusters.shards[:1]
+
+    def conninfo(node):
+        return f"host={node['host']} port={node['port']} dbname=app {backend}".strip()
+
+    text = toml_table("[[database]]", {"name": name})
+    if sharded:
+        text += toml_table("[database.sharding]", {"function": "hash", "buckets": BUCKETS, **(sharding or {})})
+    for i, shard in enumerate(shards):
+        values = {"name": shard["name"]}
+        if sharded:
+            values["buckets"] = bucket_share(i, len(shards))
+        values["primary"] = conninfo(shard["primary"])
+        if replicas and shard["replicas"]:
+            values["replicas"] = [conninfo(r) for r in shard["replicas"]]
+        text += toml_table("[[database.shard]]", values)
+    if sharded:
+        text += "".join(toml_table("[[database.table]]", t) for t in tables)
+    if reads:
+        text += toml_table("[database.reads]", reads)
+    return text
+
+
+def weir_toml(port, databases, socket_dir="", **sections):
+    """A whole weir.toml; `sections` overrides keys, e.g. pool={"size": 5}, auth={"method": "scram-sha-256"}."""
+    defaults = {
+        "listen": {"address": "127.0.0.1", "port": port, "unix_socket_dir": socket_dir, "workers": 2},
+        "admin": {"users": ["weir", "postgres"]},
+        "log": {"level": "info"},
+        "auth": {"method": "trust"},
+        "pool": {"size": 10, "max_per_backend": 40},
+    }
+    names = list(defaults) + [s for s in sections if s not in defaults]
+    return "".join(toml_table(f"[{s}]", {**defaults.get(s, {}), **sections.get(s, {})}) for s in names) + "".join(databases)
+
+
+def users_toml(users):
+    """users.toml of {name: password} or {name: {"password": ..., ...}}."""
+    rows = ({"name": n, **(v if isinstance(v, dict) else {"password": v})} for n, v in users.items())
+    return "".join(toml_table("[[user]]", row) for row in rows)
+
+
+# --- the proxy ---------------------------------------------------------------------------------
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed test run leaves no proxy behind
+
+
+class Weir:
+    """`weir serve` as a child process.
+
+    weir = Weir([database_toml(clusters)], pool={"size": 5}, users={"alice": "secret"}); weir.start(); ...; weir.stop()
+    `directory` holds weir.toml, users.toml, weir.log; `socket_dir` its unix socket. The port is free at construction.
+    """
+
+    def __init__(self, databases, users=None, **sections):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ww", dir="/tmp"))
+        self.socket_dir = str(self.directory)
+        self.port = free_port()
+        self.config = self.directory / "weir.toml"
+        self.log_file = self.directory / "weir.log"
+        self.process = None
+        if users is not None:
+            (self.directory / "users.toml").write_text(users_toml(users))
+            sections["auth"] = {"method": "scram-sha-256", "users_file": "users.toml", **sections.get("auth", {})}
+        self.write_config(databases, **sections)
+
+    def write_config(self, databases, **sections):
+        self.config.write_text(weir_toml(self.port, databases, self.socket_dir, **sections))
+
+    # --- life
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self, ready=True, seconds=20.0):
+        """Starts the proxy; with `ready`, returns only when it answers on its port (start-up message included)."""
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen([binary("weir"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, env=clean_environment(), preexec_fn=_die_with_parent)
+        if ready:
+            wait_for(self._answers, f"weir on port {self.port}", seconds)
+        return self
+
+    def _answers(self):
+        """True once the console answers, or asks for a password."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"weir ended with status {self.process.returncode}:\n{self.log()}")
+        try:
+            psycopg2.connect(host="127.0.0.1", port=self.port, dbname="weir", user="weir", password="-", connect_timeout=2).close()
+        except psycopg2.OperationalError as error:
+            return "authentication failed" in str(error) or "no password" in str(error)
+        return True
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def wait_log(self, text, seconds=15.0):
+        return wait_for(lambda: text in self.log(), f"{text!r} in weir's log", seconds)
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, check=True, seconds=15.0):
+        """SIGTERM; with `check`, fails unless it ends in time with status 0. Removes the directory."""
+        try:
+            status = self.terminate(seconds)
+            if check and status != 0:
+                raise AssertionError(f"weir ended with status {status}:\n{self.log()[-8000:]}")
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def terminate(self, seconds=15.0):
+        """SIGTERM, and its exit status: killed (-9) if it does not end in time."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(seconds)
+            self.process.kill()
+        return self.process.wait(10)
+
+    # --- asking it
+
+    def dsn(self, dbname="app", user="postgres", password=None, unix=False, **more):
+        """A libpq connection string; more: sslmode, application_name, ..."""
+        parts = {"host": self.socket_dir if unix else "127.0.0.1", "port": self.port, "dbname": dbname, "user": user, **more}
+        if password is not None:
+            parts["password"] = password
+        return " ".join(f"{k}='{v}'" for k, v in parts.items())
+
+    def psql(self, sql, *arguments, dbname="app", user="postgres", password=None, unix=False, **more):
+        return psql(self.dsn(dbname, user, password, unix), sql, *arguments, **more)
+
+    def connect(self, autocommit=True, **where):
+        """A psycopg2 connection."""
+        connection = psycopg2.connect(self.dsn(**where))
+        connection.autocommit = autocommit
+        return connection
+
+    def console(self, command, user="weir", password=None):
+        """Rows of the console's answer as dictionaries, e.g. console("SHOW POOLS")."""
+        connection = self.connect(dbname="weir", user=user, password=password)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(command)
+                if cursor.description is None:
+                    return []
+                names = [column.name for column in cursor.description]
+                return [dict(zip(names, row)) for row in cursor.fetchall()]
+        finally:
+            connection.close()
+
+    def pgbench(self, *arguments, dbname="app", user="postgres", password="", timeout=120):
+        """Runs pgbench against the proxy and returns its finished process (status 0: no client aborted)."""
+        command = [str(PG_BIN / "pgbench"), "-n", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, *arguments, dbname]
+        return subprocess.run(command, text=True, capture_output=True, timeout=timeout, env=clean_environment(PGPASSWORD=password))
+
+    def descriptors(self):
+        """How many file descriptors the proxy has open: for leaks."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def weirctl(*arguments, check=True, timeout=60):
+    """Runs weirctl and returns its finished process."""
+    done = subprocess.run([binary("weirctl"), *arguments], text=True, capture_output=True, timeout=timeout, env=clean_environment())
+    if check and done.returncode != 0:
+        raise AssertionError(f"weirctl {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
