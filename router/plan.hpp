@@ -78,6 +78,7 @@ struct KeySource {
 struct Binding {
   std::string table;                           // for messages
   std::vector<KeySource> values;
+  bool inserts = false;                        // keys of new rows: a NULL is refused, for it lies on no shard
 };
 
 enum class Target : std::uint8_t {
@@ -108,12 +109,13 @@ struct Plan {
 };
 using PlanRef = std::shared_ptr<const Plan>;
 
-// A literal that the lexer lifted out of the text.
-enum class LiteralClass : std::uint8_t { integer, numeric, string, escape_string, bit_string, dollar_string };
+// A literal that the lexer lifted out of the text. Integers are classed by magnitude, as make_const() of PostgreSQL does
+// (int4, else int8, else numeric); the class is part of the plan cache's key, the value is not.
+enum class LiteralClass : std::uint8_t { int4, int8, numeric, string, escape_string, bit_string, dollar_string };
 struct Literal {
-  std::uint32_t offset = 0;     // into the statement's text
+  std::uint32_t offset = 0;     // into the statement's text: the first digit, quote, or letter of E'' B'' X''
   std::uint32_t length = 0;     // with its quotes
-  LiteralClass kind = LiteralClass::integer;
+  LiteralClass kind = LiteralClass::int4;
 };
 
 // Bind's parameters, as views into the message.
