@@ -2,8 +2,6 @@
 
 Nothing here asserts about Weir; it starts, stops and asks. Every wait has a deadline.
 """
-import contextlib
-import ctypes
 import importlib.machinery
 import importlib.util
 import json
@@ -12,6 +10,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -21,7 +20,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLUSTERS = str(ROOT / "scripts/lib/clusters")
 SCHEMA = ROOT / "scripts/demo.d"
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
-BUCKETS = 4096
+sys.path.insert(0, str(ROOT / "scripts/lib"))
+import weir_toml  # noqa: E402: found by the path above
+from processes import asks_for_log_in, clean_environment, end, spawn, wait_for  # noqa: E402
+
+BUCKETS = weir_toml.BUCKETS
 MONTHS = [f"2024{m:02}" for m in range(1, 7)]  # the partitions of `works` that every test may use
 
 
@@ -43,24 +46,6 @@ def binary(name):
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise FileNotFoundError(f"{name} is not built (looked at {candidates}); run scripts/test")
-
-
-def clean_environment(**more):
-    """The environment without PG* variables: they would leak into libpq."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-    return {**environment, "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
-
-
-def wait_for(condition, what, seconds=15.0, pause=0.05):
-    """Returns the first true value of condition(); fails, naming `what`, after the deadline."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(pause)
 
 
 def psql(conninfo, sql, *arguments, check=True, password="", timeout=60):
@@ -158,80 +143,12 @@ def create_demo_schema(clusters):
 # --- weir.toml ---------------------------------------------------------------------------------
 
 
-def toml_value(value):
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    return json.dumps(value)  # strings, numbers and booleans read the same in TOML
-
-
-def toml_table(header, values):
-    return f"{header}\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in values.items()) + "\n"
-
-
-DEMO_TABLES = (
-    {"name": "users", "key": "id"},
-    {"name": "orders", "key": "user_id"},
-    {"name": "works", "key": "user_id", "month": {"column": "created_at", "layout": "native", "ahead": 3, "timezone": "UTC"}},
-    {"name": "countries", "reference": True},
-)
-
-
-def bucket_share(i, shards, buckets=BUCKETS):
-    """The i-th shard's range, as demo and tests cut them: equal, in order."""
-    return f"{i * buckets // shards}-{(i + 1) * buckets // shards - 1}"
-
-
-def database_toml(clusters, name="app", sharded=True, replicas=True, tables=DEMO_TABLES, sharding=None, reads=None, backend="user=postgres"):
-    """One [[database]] over all shards of `clusters` (a plain one takes the first shard only)."""
-    shards = clusters.shards if sharded else clusters.shards[:1]
-
-    def conninfo(node):
-        return f"host={node['host']} port={node['port']} dbname=app {backend}".strip()
-
-    text = toml_table("[[database]]", {"name": name})
-    if sharded:
-        text += toml_table("[database.sharding]", {"function": "hash", "buckets": BUCKETS, **(sharding or {})})
-    for i, shard in enumerate(shards):
-        values = {"name": shard["name"]}
-        if sharded:
-            values["buckets"] = bucket_share(i, len(shards))
-        values["primary"] = conninfo(shard["primary"])
-        if replicas and shard["replicas"]:
-            values["replicas"] = [conninfo(r) for r in shard["replicas"]]
-        text += toml_table("[[database.shard]]", values)
-    if sharded:
-        text += "".join(toml_table("[[database.table]]", t) for t in tables)
-    if reads:
-        text += toml_table("[database.reads]", reads)
-    return text
-
-
-def weir_toml(port, databases, socket_dir="", **sections):
-    """A whole weir.toml; `sections` overrides keys, e.g. pool={"size": 5}, auth={"method": "scram-sha-256"}."""
-    defaults = {
-        "listen": {"address": "127.0.0.1", "port": port, "unix_socket_dir": socket_dir, "workers": 2},
-        "admin": {"users": ["weir", "postgres"]},
-        "log": {"level": "info"},
-        "auth": {"method": "trust"},
-        "pool": {"size": 10, "max_per_backend": 40},
-    }
-    names = list(defaults) + [s for s in sections if s not in defaults]
-    return "".join(toml_table(f"[{s}]", {**defaults.get(s, {}), **sections.get(s, {})}) for s in names) + "".join(databases)
-
-
-def users_toml(users):
-    """users.toml of {name: password} or {name: {"password": ..., ...}}."""
-    rows = ({"name": n, **(v if isinstance(v, dict) else {"password": v})} for n, v in users.items())
-    return "".join(toml_table("[[user]]", row) for row in rows)
+def database_toml(clusters, **options):
+    """One [[database]] over all shards of `clusters`; options as in scripts/lib/weir_toml.py database()."""
+    return weir_toml.database(clusters.shards, **options)
 
 
 # --- the proxy ---------------------------------------------------------------------------------
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed test run leaves no proxy behind
 
 
 class Weir:
@@ -249,12 +166,13 @@ class Weir:
         self.log_file = self.directory / "weir.log"
         self.process = None
         if users is not None:
-            (self.directory / "users.toml").write_text(users_toml(users))
+            (self.directory / "users.toml").write_text(weir_toml.users(users))
             sections["auth"] = {"method": "scram-sha-256", "users_file": "users.toml", **sections.get("auth", {})}
         self.write_config(databases, **sections)
 
     def write_config(self, databases, **sections):
-        self.config.write_text(weir_toml(self.port, databases, self.socket_dir, **sections))
+        sections["listen"] = {"unix_socket_dir": self.socket_dir, **sections.get("listen", {})}
+        self.config.write_text(weir_toml.settings(self.port, databases, **sections))
 
     # --- life
 
@@ -264,22 +182,15 @@ class Weir:
 
     def start(self, ready=True, seconds=20.0):
         """Starts the proxy; with `ready`, returns only when it answers on its port (start-up message included)."""
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen([binary("weir"), "serve", "-c", str(self.config)], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=clean_environment(), preexec_fn=_die_with_parent)
+        self.process = spawn([binary("weir"), "serve", "-c", str(self.config)], self.log_file)
         if ready:
             wait_for(self._answers, f"weir on port {self.port}", seconds)
         return self
 
     def _answers(self):
-        """True once the console answers, or asks for a password."""
         if self.process.poll() is not None:
             raise RuntimeError(f"weir ended with status {self.process.returncode}:\n{self.log()}")
-        try:
-            psycopg2.connect(host="127.0.0.1", port=self.port, dbname="weir", user="weir", password="-", connect_timeout=2).close()
-        except psycopg2.OperationalError as error:
-            return "authentication failed" in str(error) or "no password" in str(error)
-        return True
+        return asks_for_log_in(self.port)
 
     def log(self):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
@@ -301,14 +212,7 @@ class Weir:
 
     def terminate(self, seconds=15.0):
         """SIGTERM, and its exit status: killed (-9) if it does not end in time."""
-        if self.process is None:
-            return 0
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(seconds)
-            self.process.kill()
-        return self.process.wait(10)
+        return 0 if self.process is None else end(self.process, seconds)
 
     # --- asking it
 

@@ -38,4 +38,4 @@ def test_clusters_stop_without_a_trace():
 
 def test_months_name_their_partitions():
     assert harness.month_partitions(["202412"]).count("'2024-12-01 00:00+00') TO ('2025-01-01 00:00+00')") == 1
-    assert harness.bucket_share(3, 4) == "3072-4095"
+    assert harness.weir_toml.bucket_share(3, 4) == "3072-4095"
