@@ -1,0 +1,104 @@
+// Backend: one PostgreSQL (one host and port, one database) in one role of one shard; and the budget of its server.
+//
+// Identity never changes; health does, and is behind a mutex. Shared between threads by shared_ptr.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.hpp"
+#include "config/settings.hpp"
+#include "policy/circuit_breaker.hpp"
+#include "policy/health.hpp"
+#include "schema/bucket_map.hpp"
+
+namespace weir::pool {
+
+// A libpq connection string taken apart.
+// https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-CONNSTRING
+using ConnParams = std::vector<std::pair<std::string, std::string>>;
+[[nodiscard]] Result<ConnParams> parse_conninfo(const std::string& conninfo);
+[[nodiscard]] std::string_view get(const ConnParams& params, std::string_view name);   // "" if absent
+void set(ConnParams& params, std::string_view name, std::string_view value);
+
+// The bound of one PostgreSQL server (host and port), over all its databases, shards and users.
+// Monitor, recovery and cancel connections are outside of it (a small reserve that `weir check` counts).
+class Budget {
+ public:
+  explicit Budget(unsigned bound) : bound_(bound) {}
+
+  // Takes one connection of the bound; false: it is used up (and somebody starves, see starving()).
+  [[nodiscard]] bool take();
+  void give_back();
+  // How many pools were refused since they last succeeded: whoever releases an idle server should close it.
+  void starve(int change) { starving_.fetch_add(change, std::memory_order_relaxed); }
+  [[nodiscard]] bool starving() const { return starving_.load(std::memory_order_relaxed) > 0; }
+
+  void set_bound(unsigned bound) { bound_.store(bound, std::memory_order_relaxed); }
+  [[nodiscard]] unsigned bound() const { return bound_.load(std::memory_order_relaxed); }
+  [[nodiscard]] unsigned used() const { return used_.load(std::memory_order_relaxed); }
+  [[nodiscard]] unsigned high_water() const { return high_water_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<unsigned> bound_;
+  std::atomic<unsigned> used_{0};
+  std::atomic<unsigned> high_water_{0};
+  std::atomic<int> starving_{0};
+};
+
+struct BackendIdentity {
+  std::string database;            // Weir's name of the database
+  std::string shard_name;
+  schema::ShardId shard = 0;
+  policy::Role role = policy::Role::primary;
+  unsigned replica_index = 0;      // among the shard's replicas
+  unsigned weight = 1;
+  std::string conninfo;            // as configured
+  ConnParams params;               // parsed
+};
+
+class Backend {
+ public:
+  Backend(BackendIdentity identity, std::shared_ptr<Budget> budget, policy::BreakerSettings breaker);
+
+  [[nodiscard]] const BackendIdentity& id() const { return id_; }
+  [[nodiscard]] Budget& budget() const { return *budget_; }
+  [[nodiscard]] const std::string& host() const { return host_; }
+  [[nodiscard]] const std::string& port() const { return port_; }
+  [[nodiscard]] const std::string& dbname() const { return dbname_; }
+  // "app/s0 primary 10.0.0.1:5432": for messages.
+  [[nodiscard]] std::string name() const;
+
+  // --- health; any thread ---
+  // Cheap: may reads (a replica) or anything (a primary) be sent there, as far as is known?
+  [[nodiscard]] bool usable() const { return usable_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::string why_not() const;
+  void set_verdict(const policy::Verdict& verdict, const policy::Probe& probe);
+  // Login outcomes feed the breaker. allow_login(): false while it is open.
+  [[nodiscard]] bool allow_login(TimePoint now);
+  [[nodiscard]] TimePoint next_login() const;
+  void login_succeeded();
+  void login_failed(TimePoint now, const std::string& why);
+  [[nodiscard]] policy::CircuitBreaker::State breaker_state(TimePoint now) const;
+  [[nodiscard]] policy::Probe last_probe() const;
+
+  // Server connections busy now plus clients waiting, over all users: for least_connections.
+  std::atomic<unsigned> in_use{0};
+
+ private:
+  const BackendIdentity id_;
+  const std::shared_ptr<Budget> budget_;
+  std::string host_, port_, dbname_;
+  std::atomic<bool> usable_;
+  mutable std::mutex mutex_;
+  policy::CircuitBreaker breaker_;
+  policy::Probe probe_;
+  std::string reason_;
+};
+
+}  // namespace weir::pool
