@@ -1,0 +1,202 @@
+#include "config/load.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "config/check_database.hpp"
+#include "config/read_rows.hpp"
+
+namespace weir::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The file's text; an error text otherwise.
+std::variant<std::string, std::error_code> read_file(const std::string& path) {
+  std::error_code failure;
+  if (fs::is_directory(path, failure)) return std::make_error_code(std::errc::is_a_directory);
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::error_code(errno != 0 ? errno : EIO, std::generic_category());
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (in.bad()) return std::error_code(EIO, std::generic_category());
+  return std::move(text).str();
+}
+
+// `path` as meant by a file that stands in `folder`.
+std::string relative_to(const fs::path& folder, const std::string& path) {
+  if (path.empty()) return path;
+  return (fs::path(path).is_absolute() ? fs::path(path) : folder / path).lexically_normal().string();
+}
+
+std::vector<Problem> appended(std::vector<Problem> all, std::vector<Problem> more) {
+  for (Problem& problem : more) all.push_back(std::move(problem));
+  return all;
+}
+
+class Loader {
+ public:
+  Loader(const std::string& path, const LoadOptions& options) : path_(path), options_(options), reader_(path) {}
+
+  LoadResult load() {
+    std::error_code ignored;
+    settings_.file = fs::absolute(path_, ignored).lexically_normal().string();
+    const auto text = read_file(path_);
+    if (const auto* failure = std::get_if<std::error_code>(&text)) {
+      reader_.report(0, "", concat("cannot be read: ", failure->message(), "; name the file with -c"));
+    } else if (const auto root = reader_.parse(std::get<std::string>(text))) {
+      read_root({&*root, "", ""});
+    }
+    auto problems = appended(reader_.take_problems(), std::move(users_problems_));
+    if (!problems.empty()) return problems;
+    return std::move(settings_);
+  }
+
+ private:
+  void read_root(const Section& root) {
+    report_root_strangers(root);
+    read_table(root, "listen", settings_.listen);
+    read_table(root, "admin", settings_.admin);
+    read_table(root, "log", settings_.log);
+    read_table(root, "auth", settings_.auth);
+    read_table(root, "pool", settings_.pool);
+    read_table(root, "health", settings_.health);
+    make_paths_absolute();
+    check_listen(root);
+    check_pool(root);
+    read_databases(root);
+    if (options_.require_auth) read_users(root);
+  }
+
+  void report_root_strangers(const Section& root) {
+    const auto known = nested_tables("", false);
+    for (const auto& [key, node] : *root.table)
+      if (std::find(known.begin(), known.end(), key.str()) == known.end()) report_stranger(reader_, root, key.str(), known);
+  }
+
+  template <class S>
+  void read_table(const Section& parent, std::string_view name, S& out) {
+    if (const auto section = reader_.child(parent, name)) read_rows(reader_, *section, out);
+  }
+
+  void make_paths_absolute() {
+    const fs::path folder = fs::path(settings_.file).parent_path();
+    settings_.auth.users_file = relative_to(folder, settings_.auth.users_file);
+    settings_.listen.unix_socket_dir = relative_to(folder, settings_.listen.unix_socket_dir);
+  }
+
+  void check_listen(const Section& root) {
+    if (!settings_.listen.addresses.empty() || !settings_.listen.unix_socket_dir.empty()) return;
+    if (reader_.reported("listen.address") || reader_.reported("listen.unix_socket_dir")) return;
+    const Section listen{root.table->get_as<toml::table>("listen"), "listen", "listen"};
+    reader_.report(listen, "address", "no address and no unix_socket_dir: nobody could connect; give at least one of them");
+  }
+
+  void check_pool(const Section& root) {
+    const Pool& pool = settings_.pool;
+    const auto* table = root.table->get_as<toml::table>("pool");
+    if (table == nullptr || pool.min <= pool.size) return;
+    if (reader_.reported("pool.min") || reader_.reported("pool.size")) return;
+    reader_.report({table, "pool", "pool"}, "min", concat("expected at most pool.size (", std::to_string(pool.size),
+                                                          "), got ", std::to_string(pool.min)));
+  }
+
+  void read_databases(const Section& root) {
+    const auto sections = reader_.children(root, "database");
+    std::vector<std::string> names;
+    for (const Section& section : sections) {
+      settings_.databases.push_back(read_database(section));
+      names.push_back(settings_.databases.back().name);
+    }
+    check_names_differ(reader_, sections, names, "database");
+    if (sections.empty() && !reader_.reported("database"))
+      reader_.report(0, "database", "missing: expected at least one [[database]] with a [[database.shard]]");
+  }
+
+  Database read_database(const Section& section) {
+    Database database;
+    read_rows(reader_, section, database);
+    DatabaseSource source{section, reader_.child(section, "sharding"), reader_.children(section, "shard"),
+                          reader_.children(section, "table")};
+    if (source.sharding) read_rows(reader_, *source.sharding, database.sharding.emplace());
+    for (const Section& shard : source.shards) read_rows(reader_, shard, database.shards.emplace_back());
+    for (const Section& table : source.tables) database.tables.push_back(read_table_rule(table));
+    read_table(section, "reads", database.reads);
+    check_database(reader_, source, database);
+    return database;
+  }
+
+  Table read_table_rule(const Section& section) {
+    Table table;
+    read_rows(reader_, section, table);
+    if (const auto month = reader_.child(section, "month")) read_rows(reader_, *month, table.month.emplace());
+    const std::size_t dot = table.name.find('.');
+    if (dot == std::string::npos) return table;
+    table.schema = table.name.substr(0, dot);
+    table.name = table.name.substr(dot + 1);
+    if (table.schema.empty() || table.name.empty() || table.name.find('.') != std::string::npos)
+      reader_.report(section, "name", "expected \"table\" or \"schema.table\", each part without dots");
+    return table;
+  }
+
+  // Without a file `trust` lets everybody in; any other method needs its users.
+  void read_users(const Section& root) {
+    if (reader_.reported("auth.method") || reader_.reported("auth.users_file")) return;
+    const auto* auth = root.table->get_as<toml::table>("auth");
+    const bool named = auth != nullptr && auth->contains("users_file");
+    const std::string& path = settings_.auth.users_file;
+    const auto text = read_file(path);
+    const auto* failure = std::get_if<std::error_code>(&text);
+    if (failure == nullptr) return read_users_text(path, std::get<std::string>(text));
+    if (settings_.auth.method == AuthMethod::trust && !named) return;
+    const unsigned line = auth == nullptr ? 0 : Section{auth, "auth", "auth"}.line("users_file");
+    reader_.report(line, "auth.users_file", concat("cannot read ", path, ": ", failure->message(),
+                                                   "; expected a readable file of [[user]] tables"));
+  }
+
+  void read_users_text(const std::string& path, const std::string& text) {
+    Reader reader(path);
+    if (const auto root = reader.parse(text)) {
+      const Section top{&*root, "", ""};
+      const auto sections = reader.children(top, "user");
+      std::vector<std::string> names;
+      for (const Section& section : sections) names.push_back(read_user(reader, section).name);
+      check_names_differ(reader, sections, names, "user");
+      for (const auto& [key, node] : *root)
+        if (key != "user") report_stranger(reader, top, key.str(), nested_tables("", true));
+    }
+    users_problems_ = reader.take_problems();
+  }
+
+  const User& read_user(Reader& reader, const Section& section) {
+    User& user = settings_.users.emplace_back();
+    read_rows(reader, section, user, true);
+    if (settings_.auth.method != AuthMethod::trust && !section.has("password"))
+      reader.report(section, "password", "missing: expected a password, or a SCRAM-SHA-256 secret (auth.method is \"scram-sha-256\")");
+    return user;
+  }
+
+  const std::string& path_;
+  const LoadOptions& options_;
+  Reader reader_;
+  Settings settings_;
+  std::vector<Problem> users_problems_;
+};
+
+}  // namespace
+
+std::string Problem::str() const {
+  std::string out = file;
+  if (line != 0) out += ":" + std::to_string(line);
+  if (!key.empty()) out += ": " + key;
+  return out + ": " + message;
+}
+
+LoadResult load(const std::string& path, const LoadOptions& options) { return Loader(path, options).load(); }
+
+}  // namespace weir::config

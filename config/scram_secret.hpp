@@ -1,0 +1,14 @@
+// Password secrets as pg_authid.rolpassword holds them.
+// https://www.postgresql.org/docs/15/catalog-pg-authid.html
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace weir::config {
+
+// What is wrong with a users file's password: a SCRAM secret cut short, or a kind this version cannot verify; empty: nothing (any other
+// text is a plain password). The answer never repeats the password.
+[[nodiscard]] std::string password_mistake(std::string_view password);
+
+}  // namespace weir::config
