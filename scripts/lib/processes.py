@@ -59,6 +59,15 @@ def asks_for_log_in(port, database="weir", user="weir"):
     return False
 
 
+def gone(pid):
+    """Whether a process has ended; a zombie has."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed script leaves no proxy behind
 
