@@ -28,7 +28,10 @@ struct Identity {
                                           const std::optional<Identity>& found);
 
 // Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id and the like.
-// Values are quoted with PostgreSQL's rules; to be run in one transaction.
-[[nodiscard]] std::vector<std::string> init_statements(const Identity& identity);
+// Values are quoted with PostgreSQL's rules; to be run in one transaction, by the schema's owner (superuser not needed).
+// One of them fails (55000, with a HINT) where the database is another shard's already, or has a newer map version.
+// `node` (0..1023) is the shard's part of weir.next_id()'s ids and must differ between the shards of a database: its
+// ShardId. There is no default because equal nodes would make equal ids.
+[[nodiscard]] std::vector<std::string> init_statements(const Identity& identity, std::uint16_t node);
 
 }  // namespace weir::schema
