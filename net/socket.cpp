@@ -1,0 +1,161 @@
+#include "net/socket.hpp"
+
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "net/loop_impl.hpp"
+
+namespace weir::net {
+
+namespace {
+
+constexpr std::uint32_t kAlways = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+bool set_nonblocking(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return false;
+  return (flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+Error failed(const char* what, int fd, const char* hint) {
+  Error error(sqlstate::kConnectionFailure,
+              concat(what, " descriptor ", std::to_string(fd), " failed: ", std::strerror(errno)), hint);
+  error.connection_spoilt = true;
+  return error;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Socket>> Socket::attach(Loop& loop, int fd) {
+  auto socket = std::make_unique<Socket>();
+  socket->fd_ = fd;
+  if (!set_nonblocking(fd)) return failed("making non-blocking", fd, "Is it an open socket?");
+  if (auto attached = socket->attach_to(loop); !attached) return attached.take_error();
+  return socket;
+}
+
+Socket::~Socket() {
+  const int fd = release();
+  if (fd >= 0) close(fd);
+}
+
+int Socket::release() {
+  detach();
+  ssl_ = nullptr;
+  return std::exchange(fd_, -1);
+}
+
+Result<void> Socket::attach_to(Loop& loop) {
+  Loop::Impl& impl = *loop.impl_;
+  // Whatever the loop's thread may look at stands before the kernel hears of the descriptor.
+  reset_readiness();
+  const auto id = impl.registrations.add(*this);
+  if (!id) return Error(sqlstate::kTooManyConnections, "the event loop's table of sockets is full", "Use more workers.");
+  loop_ = &loop;
+  registration_ = *id;
+  epoll_event event{kAlways, {.u64 = id->packed()}};
+  if (epoll_ctl(impl.epoll, EPOLL_CTL_ADD, fd_, &event) == 0) return {};
+  Error error = failed("registering", fd_, "A socket is attached to one loop at a time; see also fs.epoll.max_user_watches.");
+  impl.registrations.end(*id);
+  impl.registrations.recycle(*id);
+  loop_ = nullptr;
+  return error;
+}
+
+void Socket::detach() {
+  if (loop_ == nullptr) return;
+  Loop::Impl& impl = *loop_->impl_;
+  impl.registrations.end(registration_);
+  epoll_ctl(impl.epoll, EPOLL_CTL_DEL, fd_, nullptr);
+  impl.registrations.recycle(registration_);
+  loop_ = nullptr;
+}
+
+void Socket::set_tag(std::uint64_t tag) {
+  if (loop_ == nullptr) {
+    tag_ = tag;
+    return;
+  }
+  const auto held = loop_->impl_->registrations.access(registration_);
+  tag_ = tag;
+}
+
+// The kernel reports what is there already when the descriptor is registered; what OpenSSL has read already it cannot know.
+void Socket::reset_readiness() {
+  readable_ = ssl_ != nullptr && (SSL_has_pending(ssl_) != 0 || tls_read_wants_write_);
+  writable_ = true;
+  hung_up_ = false;
+  listens_for_writable_ = false;
+  tls_read_wants_write_ = false;
+  tls_write_wants_read_ = false;
+}
+
+void Socket::on_events(std::uint32_t events) {
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
+  if (hung_up_ || (events & EPOLLIN) != 0) {
+    readable_ = true;
+    if (std::exchange(tls_write_wants_read_, false)) writable_ = true;
+  }
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) == 0) return;
+  // Nobody needed to hear that. A unix socket would say so whenever its peer reads.
+  if (writable_ && listens_for_writable_ && !tls_read_wants_write_) listen_for_writable(false);
+  if (!tls_write_wants_read_) writable_ = true;
+  if (std::exchange(tls_read_wants_write_, false)) readable_ = true;
+}
+
+// MOD makes the kernel look again, so an edge between the short send and this call is not lost.
+void Socket::listen_for_writable(bool wanted) {
+  if (listens_for_writable_ == wanted) return;
+  listens_for_writable_ = wanted;
+  epoll_event event{wanted ? kAlways | EPOLLOUT : kAlways, {.u64 = registration_.packed()}};
+  epoll_ctl(loop_->impl_->epoll, EPOLL_CTL_MOD, fd_, &event);
+}
+
+void Socket::block_sending() {
+  writable_ = false;
+  listen_for_writable(true);
+}
+
+Received Socket::receive(std::size_t limit) {
+  if (ssl_ != nullptr) return receive_tls(limit);
+  const Loop::Impl& impl = *loop_->impl_;
+  const std::size_t size = limit == 0 ? impl.buffer_size : std::min(limit, impl.buffer_size);
+  ssize_t n;
+  do {
+    n = ::recv(fd_, impl.buffer.get(), size, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    const auto got = static_cast<std::size_t>(n);
+    readable_ = got == size || hung_up_;
+    return {Received::Kind::data, {impl.buffer.get(), got}, 0};
+  }
+  if (n == 0) return {Received::Kind::end, {}, 0};
+  if (errno != EAGAIN && errno != EWOULDBLOCK) return {Received::Kind::failed, {}, errno};
+  readable_ = false;
+  return {};
+}
+
+Result<std::size_t> Socket::send(ByteView bytes) {
+  if (!writable_ || bytes.empty()) return std::size_t{0};
+  if (ssl_ != nullptr) return send_tls(bytes);
+  ssize_t n;
+  do {
+    n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return failed("sending to", fd_, "The peer closed the connection.");
+  const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);
+  if (sent < bytes.size()) block_sending();
+  return sent;
+}
+
+void Socket::shutdown() { ::shutdown(fd_, SHUT_RDWR); }
+
+}  // namespace weir::net
