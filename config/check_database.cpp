@@ -1,5 +1,6 @@
 #include "config/check_database.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 
@@ -58,8 +59,7 @@ class Check {
     check_name();
     check_shard_names();
     if (source_.sharding) {
-      check_power_of_two();
-      check_coverage();
+      if (!reader_.reported(*source_.sharding, "buckets")) check_buckets();
       check_primaries_differ();
     } else {
       check_plain();
@@ -92,11 +92,14 @@ class Check {
         reader_.report(shard, "buckets", "a database without [database.sharding] has no buckets: remove this key, or add [database.sharding]");
   }
 
-  [[nodiscard]] bool buckets_known() const { return !reader_.reported(source_.sharding->key("buckets")); }
+  void check_buckets() {
+    check_power_of_two();
+    check_coverage();
+  }
 
   void check_power_of_two() {
     const Sharding& sharding = *database_.sharding;
-    if (sharding.function != HashFunction::hash || std::has_single_bit(sharding.buckets) || !buckets_known()) return;
+    if (sharding.function != HashFunction::hash || std::has_single_bit(sharding.buckets)) return;
     const std::uint32_t below = std::bit_floor(sharding.buckets);
     reader_.report(*source_.sharding, "buckets",
                    concat("expected a power of two with function = \"hash\", got ", std::to_string(sharding.buckets),
@@ -104,7 +107,6 @@ class Check {
   }
 
   void check_coverage() {
-    if (!buckets_known()) return;
     Coverage coverage(database_.sharding->buckets);
     bool complete = !source_.shards.empty();
     for (std::size_t i = 0; i < source_.shards.size(); ++i) complete = claim(coverage, i) && complete;
@@ -119,25 +121,30 @@ class Check {
   // False: the shard's buckets are not known, so that no more can be said of those nobody holds.
   bool claim(Coverage& coverage, std::size_t index) {
     const Section& section = source_.shards[index];
-    const std::vector<BucketRange>& ranges = database_.shards[index].buckets;
     const std::uint32_t last = database_.sharding->buckets - 1;
     if (!section.has("buckets")) {
       reader_.report(section, "buckets", concat("missing: expected buckets from 0 to ", std::to_string(last),
                                                 " such as \"0-", std::to_string(last), "\", or \"\" for none"));
       return false;
     }
-    if (reader_.reported(section.key("buckets"))) return false;
-    if (!ranges.empty() && ranges.back().last > last) {
-      reader_.report(section, "buckets", concat("bucket ", std::to_string(ranges.back().last), " is out of range: ",
-                                                source_.sharding->key("buckets"), " is ", std::to_string(last + 1),
-                                                ", so buckets are 0 to ", std::to_string(last)));
-      return false;
-    }
+    if (reader_.reported(section, "buckets")) return false;
+    const std::vector<BucketRange> ranges = in_range(section, database_.shards[index].buckets, last);
     for (const auto& [other, taken] : coverage.claim(ranges, index))
       reader_.report(section, "buckets", concat("buckets ", format_bucket_ranges(taken), " are held by shard ",
                                                 database_.shards[other].name, " and by shard ", database_.shards[index].name,
                                                 ": each bucket belongs to one shard"));
     return true;
+  }
+
+  // The part of `ranges` that exists; the rest is reported.
+  std::vector<BucketRange> in_range(const Section& section, std::vector<BucketRange> ranges, std::uint32_t last) {
+    if (ranges.empty() || ranges.back().last <= last) return ranges;
+    reader_.report(section, "buckets", concat("bucket ", std::to_string(ranges.back().last), " is out of range: ",
+                                              source_.sharding->key("buckets"), " is ", std::to_string(last + 1),
+                                              ", so buckets are 0 to ", std::to_string(last)));
+    while (!ranges.empty() && ranges.back().first > last) ranges.pop_back();
+    if (!ranges.empty()) ranges.back().last = std::min(ranges.back().last, last);
+    return ranges;
   }
 
   void check_primaries_differ() {

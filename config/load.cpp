@@ -92,18 +92,25 @@ class Loader {
 
   void check_listen(const Section& root) {
     if (!settings_.listen.addresses.empty() || !settings_.listen.unix_socket_dir.empty()) return;
-    if (reader_.reported("listen.address") || reader_.reported("listen.unix_socket_dir")) return;
-    const Section listen{root.table->get_as<toml::table>("listen"), "listen", "listen"};
-    reader_.report(listen, "address", "no address and no unix_socket_dir: nobody could connect; give at least one of them");
+    const auto listen = section_of(root, "listen");
+    if (!listen || reader_.reported(*listen, "address") || reader_.reported(*listen, "unix_socket_dir")) return;
+    reader_.report(*listen, "address", "no address and no unix_socket_dir: nobody could connect; give at least one of them");
   }
 
   void check_pool(const Section& root) {
     const Pool& pool = settings_.pool;
-    const auto* table = root.table->get_as<toml::table>("pool");
-    if (table == nullptr || pool.min <= pool.size) return;
-    if (reader_.reported("pool.min") || reader_.reported("pool.size")) return;
-    reader_.report({table, "pool", "pool"}, "min", concat("expected at most pool.size (", std::to_string(pool.size),
-                                                          "), got ", std::to_string(pool.min)));
+    const auto section = section_of(root, "pool");
+    if (!section || pool.min <= pool.size) return;
+    if (reader_.reported(*section, "min") || reader_.reported(*section, "size")) return;
+    reader_.report(*section, "min", concat("expected at most pool.size (", std::to_string(pool.size), "), got ",
+                                           std::to_string(pool.min)));
+  }
+
+  // A table of the root that has been read already; nothing where it is absent or no table.
+  static std::optional<Section> section_of(const Section& root, std::string_view name) {
+    const auto* table = root.table->get_as<toml::table>(name);
+    if (table == nullptr) return std::nullopt;
+    return Section{table, std::string(name), std::string(name)};
   }
 
   void read_databases(const Section& root) {
@@ -114,7 +121,7 @@ class Loader {
       names.push_back(settings_.databases.back().name);
     }
     check_names_differ(reader_, sections, names, "database");
-    if (sections.empty() && !reader_.reported("database"))
+    if (sections.empty() && !root.has("database"))
       reader_.report(0, "database", "missing: expected at least one [[database]] with a [[database.shard]]");
   }
 
@@ -146,15 +153,15 @@ class Loader {
 
   // Without a file `trust` lets everybody in; any other method needs its users.
   void read_users(const Section& root) {
-    if (reader_.reported("auth.method") || reader_.reported("auth.users_file")) return;
-    const auto* auth = root.table->get_as<toml::table>("auth");
-    const bool named = auth != nullptr && auth->contains("users_file");
+    const auto auth = section_of(root, "auth");
+    if (auth && (reader_.reported(*auth, "method") || reader_.reported(*auth, "users_file"))) return;
+    const bool named = auth && auth->has("users_file");
     const std::string& path = settings_.auth.users_file;
     const auto text = read_file(path);
     const auto* failure = std::get_if<std::error_code>(&text);
     if (failure == nullptr) return read_users_text(path, std::get<std::string>(text));
     if (settings_.auth.method == AuthMethod::trust && !named) return;
-    const unsigned line = auth == nullptr ? 0 : Section{auth, "auth", "auth"}.line("users_file");
+    const unsigned line = auth ? auth->line("users_file") : 0;
     reader_.report(line, "auth.users_file", concat("cannot read ", path, ": ", failure->message(),
                                                    "; expected a readable file of [[user]] tables"));
   }

@@ -67,8 +67,11 @@ void Reader::report(const Section& section, std::string_view name, std::string m
   report(section.line(name), section.key(name), std::move(message));
 }
 
-bool Reader::reported(std::string_view key) const {
-  return std::any_of(problems_.begin(), problems_.end(), [&](const Problem& p) { return p.key == key; });
+bool Reader::reported(const Section& section, std::string_view name) const {
+  const std::string key = section.key(name);
+  const unsigned line = section.line(name);
+  return std::any_of(problems_.begin(), problems_.end(),
+                     [&](const Problem& p) { return p.key == key && p.line == line; });
 }
 
 std::optional<toml::table> Reader::parse(std::string_view text) {

@@ -33,7 +33,8 @@ class Reader {
   void report(unsigned line, std::string key, std::string message);
   // `name` of `section` is wrong: the line is the key's own where it is written.
   void report(const Section& section, std::string_view name, std::string message);
-  [[nodiscard]] bool reported(std::string_view key) const;
+  // Whether that key of that very table has a problem (two tables may share a name by mistake).
+  [[nodiscard]] bool reported(const Section& section, std::string_view name) const;
 
   // Parses the text of the file; nothing (and a problem) where it is no TOML.
   [[nodiscard]] std::optional<toml::table> parse(std::string_view text);

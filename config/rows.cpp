@@ -48,7 +48,7 @@ constexpr Row<Pool> kPool[]{
     row<&Pool::min>("min", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"},
                     "Server connections kept open for each backend and user that has been used."),
     row<&Pool::max_per_backend>("max_per_backend", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
-                                "Hard bound of server connections to one backend, over all users. "
+                                "Hard bound of connections to one PostgreSQL server (host and port), over all its databases and users. "
                                 "`weir check --connect` compares it with PostgreSQL's max_connections."),
     row<&Pool::wait_timeout>("wait_timeout", {.limits = {.min = 0, .max = kDay}},
                              "How long a client waits for a server connection before it gets SQLSTATE 53300; 0: for ever."),
