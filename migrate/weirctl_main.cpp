@@ -1,0 +1,136 @@
+// weirctl: operations on the databases behind Weir.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <functional>
+#include <iostream>
+
+#include "migrate/init.hpp"
+#include "migrate/partitions.hpp"
+#include "migrate/route.hpp"
+#include "migrate/session.hpp"
+#include "migrate/status.hpp"
+
+namespace {
+
+using weir::config::Database;
+using weir::config::Settings;
+
+struct Common {
+  std::string file = "weir.toml";
+  std::string database;
+};
+
+// A command returns weirctl's exit status.
+using Command = std::function<int()>;
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Common& common) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->add_option("-c,--config", common.file, "the configuration file")->capture_default_str();
+  command->add_option("-d,--database", common.database, "one database of it (default: all; for one-database commands: the only one)");
+  return command;
+}
+
+bool for_each_database(const Common& common, const std::function<bool(const Database&)>& action) {
+  const Settings settings = weir::migrate::load_settings(common.file);
+  bool good = true;
+  for (const Database* database : weir::migrate::databases_of(settings, common.database)) good = action(*database) && good;
+  return good;
+}
+
+void add_init(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* command = add_command(app, "init", "create schema weir and the identity row on every shard (idempotent)", common);
+  auto options = std::make_shared<weir::migrate::InitOptions>();
+  command->add_flag("--plan", options->plan_only, "print the statements, change nothing");
+  command->add_flag("--raise-map-version", options->raise_map_version,
+                    "the rows of moved buckets are in their new places: take weir.toml's newer map version");
+  command->callback([&common, &chosen, options] {
+    chosen = [&common, options] {
+      for_each_database(common, [&](const Database& database) {
+        weir::migrate::init(database, *options, std::cout);
+        return true;
+      });
+      return 0;
+    };
+  });
+}
+
+void add_route(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* command = add_command(app, "route", "print where a statement would go, and why", common);
+  auto request = std::make_shared<weir::migrate::RouteRequest>();
+  command->add_option("sql", request->sql, "the statement")->required();
+  command->add_option("--param", request->parameters, "values of $1, $2, ...");
+  command->add_option("--search-path", request->search_path, "the session's search_path");
+  command->add_flag("--connect", request->connect, "load columns, types and functions from the home shard");
+  command->callback([&common, &chosen, request] {
+    chosen = [&common, request] {
+      const Settings settings = weir::migrate::load_settings(common.file);
+      return weir::migrate::route(weir::migrate::one_database(settings, common.database), *request, std::cout) ? 0 : 1;
+    };
+  });
+}
+
+std::optional<weir::schema::Month> parse_month(const std::string& text) {
+  int year = 0;
+  unsigned month = 0;
+  char rest = 0;
+  if (text.empty()) return std::nullopt;
+  if (std::sscanf(text.c_str(), "%4d-%2u%c", &year, &month, &rest) == 2 && month >= 1 && month <= 12)
+    return weir::schema::Month(year, month);
+  throw weir::migrate::Failure("--month " + text + ": expected YYYY-MM");
+}
+
+void add_partitions(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* parent = app.add_subcommand("partitions", "monthly partitions, made ahead of time on every shard");
+  parent->require_subcommand(1);
+  for (const bool apply : {false, true}) {
+    CLI::App* command = apply ? add_command(*parent, "apply", "make what is missing", common)
+                              : add_command(*parent, "plan", "print what is missing (exit status 1 if something is)", common);
+    auto month = std::make_shared<std::string>();
+    command->add_option("--month", *month, "as if this were the current month (YYYY-MM)");
+    command->callback([&common, &chosen, month, apply] {
+      chosen = [&common, month, apply] {
+        const weir::migrate::PartitionOptions options{apply, parse_month(*month)};
+        return for_each_database(common, [&](const Database& d) { return weir::migrate::partitions(d, options, std::cout); }) ? 0 : 1;
+      };
+    });
+  }
+}
+
+void add_status(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* command = add_command(app, "status", "every backend: reachable, role, identity, map version, lag, buckets", common);
+  command->callback([&common, &chosen] {
+    chosen = [&common] {
+      return for_each_database(common, [](const Database& d) { return weir::migrate::status(d, std::cout); }) ? 0 : 1;
+    };
+  });
+}
+
+int run(const Command& command) {
+  try {
+    return command();
+  } catch (const weir::migrate::Failure& e) {
+    std::cout.flush();
+    std::cerr << "weirctl: " << e.what() << "\n";
+    return e.status();
+  } catch (const std::exception& e) {
+    std::cout.flush();
+    std::cerr << "weirctl: " << e.what() << "\n";
+    return 1;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);   // a lost backend is an error message, not the end of the process
+  CLI::App app{"weirctl: operations on the databases behind Weir"};
+  app.require_subcommand(1);
+  Common common;
+  Command chosen;
+  add_init(app, common, chosen);
+  add_route(app, common, chosen);
+  add_partitions(app, common, chosen);
+  add_status(app, common, chosen);
+  CLI11_PARSE(app, argc, argv);
+  return run(chosen);
+}
