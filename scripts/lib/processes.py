@@ -72,11 +72,15 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed script leaves no proxy behind
 
 
-def spawn(command, log, environment=None):
-    """A child process of its own session (Ctrl-C reaches only the script) that dies with the calling thread."""
+def spawn(command, log, user=None):
+    """A child process of its own session (Ctrl-C reaches only the script) that dies with the calling thread.
+
+    `user`: the password entry of whom it runs as, for what refuses to be root.
+    """
+    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     with open(log, "ab") as output:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                                env=environment or clean_environment(), preexec_fn=_die_with_parent)
+                                env=clean_environment(), preexec_fn=_die_with_parent, **identity)
 
 
 def end(process, seconds=15.0):
