@@ -24,9 +24,9 @@ struct RouterSettings {
 // What of the session changes a statement's meaning. Part of the plan cache's key.
 struct SessionContext {
   std::string_view search_path;           // text as set ("a, \"B\", public"); empty: the catalog's default
-  std::string_view user;                  // the role statements run as: what "$user" in a search_path means
   bool standard_conforming_strings = true;
   bool ascii_safe_encoding = true;        // client_encoding is UTF8 or single-byte
+  std::string_view user;                  // the role statements run as: what "$user" in a search_path means
 };
 
 // A plan and where this text's literals stand. `literals` lasts until the next call of plan().
