@@ -44,11 +44,11 @@
 namespace weir::client {
 
 struct ClusterOptions {
-  std::string database;                    // its name in weir.toml; empty: the only one there
-  std::string user;                        // over the backends' connection strings; empty: theirs
-  std::string password;
+  std::string database = {};               // its name in weir.toml; empty: the only one there
+  std::string user = {};                   // over the backends' connection strings; empty: theirs
+  std::string password = {};
   std::string application_name = "weir_client";
-  std::optional<unsigned> pool_size;       // connections for each backend; default: database.pool_size, pool.size
+  std::optional<unsigned> pool_size = {};  // connections for each backend; default: database.pool_size, pool.size
 };
 
 // How a backend stands, for a service's own status page.
