@@ -52,8 +52,8 @@ Result<std::vector<Setting>> parse_options(std::string_view options) {
     const bool is_last = i + 1 == words.size();
     if (word == "--" && is_last) break;   // getopt's end of options, with nothing behind it
     const bool dashes = word.starts_with("--") && word.size() > 2;
-    if (!dashes && !word.starts_with("-c")) return invalid(concat("invalid command-line argument for server process: ", word));
-    if (word == "-c" && is_last) return invalid("option -c in options requires an argument");
+    if ((!dashes && !word.starts_with("-c")) || (word == "-c" && is_last))
+      return invalid(concat("invalid command-line argument for server process: ", word));
     auto setting = dashes         ? read_setting(word.substr(2), "--")
                    : word == "-c" ? read_setting(words[++i], "-c ")
                                   : read_setting(word.substr(2), "-c ");

@@ -73,6 +73,7 @@ TEST(ParseOptions, RefusesEverythingElse) {
 TEST(ParseOptions, SaysWhatIsWrongInPostgresqlsWords) {
   EXPECT_EQ(parse("-c foo").error().message, "-c foo requires a value");
   EXPECT_EQ(parse("--foo").error().message, "--foo requires a value");
+  EXPECT_EQ(parse("-c").error().message, "invalid command-line argument for server process: -c");
   EXPECT_EQ(parse("-e").error().message, "invalid command-line argument for server process: -e");
 }
 
