@@ -136,9 +136,10 @@ class Starter:
         sharded = name == "weir-routed"
         shards = self.server.shards() if sharded else [self.server.shard]
         database = weir_toml.database(shards, sharded=sharded, tables=({"name": "pgbench_accounts", "key": "aid"},))
+        size = pool // len(shards)  # both shards are on one server: as many server connections as the other peers
         (files / "weir.toml").write_text(weir_toml.settings(
             port, [database], listen={"workers": 2 if name == "weir-2w" else 1, "max_clients": 4000},
-            pool={"size": pool, "max_per_backend": pool}, log={"level": "warning"}))
+            pool={"size": size, "max_per_backend": pool}, log={"level": "warning"}))
         if sharded:
             weirctl = pathlib.Path(self.weir_binary).with_name("weirctl")
             subprocess.run([weirctl, "init", "-c", files / "weir.toml"], check=True, stdout=subprocess.DEVNULL, env=clean_environment())
