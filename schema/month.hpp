@@ -18,7 +18,8 @@ class Month {
  public:
   constexpr Month(int year, unsigned month) : n_(year * 12 + static_cast<int>(month) - 1) {}
   static Month of(std::chrono::year_month_day day);
-  // The month of an instant in `timezone` ("UTC" or any name the system's tz database knows; fails for others).
+  // The month of an instant in `timezone` ("UTC" or any name the system's tz database knows; fails for others): the one
+  // whose partition holds it. Reads a file the first time a zone is named.
   static Result<Month> of(std::chrono::system_clock::time_point instant, const std::string& timezone);
 
   [[nodiscard]] constexpr int year() const { return n_ >= 0 ? n_ / 12 : (n_ - 11) / 12; }
@@ -57,8 +58,11 @@ struct PartitionPlan {
   std::vector<std::string> problems;    // a default partition, a partition of that name with other bounds ...
 };
 
-// Pure: the partitions of `table` that are missing from the current month to `ahead` months on.
-// `column_type` is the month column's type name ("timestamp with time zone", "date", ...), for exact bounds.
+// The partitions of `table` that are missing from the current month to `ahead` months on.
+// `column_type` is the month column's type name by format_type() ("timestamp with time zone", "date", ...), for exact bounds;
+// `existing` may have been printed in any time zone, but in DateStyle ISO. A month that a partition of another name holds
+// exactly is not missing. A default partition or unreadable bounds stop all steps of the table, an overlap that month's.
+// The statements need the parent's owner (or superuser). Reads the time zone's file, nothing else.
 [[nodiscard]] PartitionPlan plan_partitions(const config::Table& table, std::string_view schema, std::string_view column_type,
                                             const std::vector<ExistingPartition>& existing, Month now);
 
