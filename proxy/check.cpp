@@ -107,7 +107,8 @@ Result<Params> params_of(const config::Database& database, const std::string& co
   params["connect_timeout"] = "5";
   params["client_encoding"] = "UTF8";
   params.emplace("sslmode", "prefer");
-  params.emplace("passfile", "/dev/null");
+  // A file that cannot exist: of /dev/null libpq would complain on standard error.
+  params.emplace("passfile", "/dev/null/none");
   params.emplace("fallback_application_name", "weir check");
   return params;
 }
