@@ -62,7 +62,7 @@ struct KeySource {
   enum class Kind : std::uint8_t {
     literal,         // `index`: position among the statement's lifted literals
     parameter,       // `index`: parameter number - 1
-    parameter_array, // = ANY($n): one value an element
+    parameter_array, // = ANY($n): one value an element; `declared` is the array type's OID
     fixed,           // `value`
     null,            // = NULL: matches no row
   };
@@ -70,8 +70,11 @@ struct KeySource {
   std::uint32_t index = 0;
   bool negated = false;                        // a unary minus before a numeric literal
   schema::KeyType type = schema::KeyType::int8;  // of the column
-  std::uint32_t declared = 0;                  // parameter type fixed by a cast in the text ($1::int8); else 0
+  std::uint32_t declared = 0;                  // parameter type fixed by a cast in the text ($1::int8): goes before Parse's;
+                                               // else 0
   std::optional<schema::KeyValue> value;       // fixed
+  std::uint32_t max_length = 0;                // assigned to a varchar(n) (INSERT): a value of more than n bytes that ends in a
+                                               // blank is refused, for the server may cut it; 0: no limit, or a comparison
 };
 
 // One sharded table reference: its key equals one of `values`, provably. Every binding of a plan must lie on one shard.
@@ -136,6 +139,7 @@ struct Arguments {
 struct Route {
   schema::ShardId shard = schema::kHomeShard;
   bool any_shard = false;       // may run on every shard (reference tables, nothing bound)
+  std::optional<std::uint32_t> bucket;   // where every key lies in one bucket
 };
 
 // Completes a plan. Pure, allocation-free for integer keys. Errors are 0A000 (several shards, a key that cannot be read,

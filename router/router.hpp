@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "router/plan.hpp"
+#include "router/plan_cache.hpp"
 #include "schema/bucket_map.hpp"
 #include "schema/catalog.hpp"
 
 namespace weir::router {
 
 struct RouterSettings {
-  std::size_t cache_bytes = 8 << 20;      // bound of the plan cache
+  std::size_t cache_bytes = 8 << 20;      // bound of the plan cache; 0: none
   std::size_t max_statement = 16 << 20;   // longer text: refused (sharded) or Verb::unparsable (plain)
 };
 
@@ -35,11 +36,6 @@ struct Planned {
   std::span<const Literal> literals;
 };
 
-struct CacheCounters {
-  std::uint64_t hits = 0, misses = 0, evictions = 0;
-  std::size_t entries = 0, bytes = 0;
-};
-
 class Router {
  public:
   Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
@@ -49,7 +45,8 @@ class Router {
   Router& operator=(const Router&) = delete;
 
   // Never fails: what cannot be routed is a plan with Target::refused. `declared`: parameter types of Parse.
-  // Bounded in time and memory for any bytes (may hold NULs or broken UTF-8).
+  // Bounded in time and memory for any bytes (may hold NULs or broken UTF-8). A plan that is cached costs no allocation.
+  // Parsed anew each time: text the lexer is not certain of, and sessions whose strings or encoding are not the usual ones.
   Planned plan(std::string_view sql, std::span<const std::uint32_t> declared, const SessionContext& session);
 
   [[nodiscard]] Result<Route> resolve(const Plan& plan, const Arguments& arguments) const {
@@ -67,6 +64,10 @@ class Router {
 
  private:
   struct Impl;
+  PlanRef parse(std::string_view sql, std::span<const Literal> literals, std::span<const std::uint32_t> declared,
+                const SessionContext& session) const;
+  [[nodiscard]] PlanRef too_long(std::size_t size) const;
+
   std::shared_ptr<const schema::Catalog> catalog_;
   std::shared_ptr<const schema::BucketMap> map_;
   std::uint64_t generation_ = 1;

@@ -1,0 +1,216 @@
+// resolve(): a plan's bindings with the values of one execution, to the one shard they lie on.
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/strings.hpp"
+#include "router/array_elements.hpp"
+#include "router/literal_value.hpp"
+#include "router/plan.hpp"
+
+namespace weir::router {
+namespace {
+
+using schema::KeyValue;
+using schema::ShardId;
+
+Error refusal(std::string message, std::string hint) {
+  return Error(sqlstate::kFeatureNotSupported, std::move(message), std::move(hint));
+}
+
+// A value as an error message may show it.
+std::string shown(std::string_view value) {
+  constexpr std::size_t kShown = 64;
+  return value.size() <= kShown ? std::string(value) : concat(value.substr(0, kShown), "...");
+}
+
+class Resolver {
+ public:
+  Resolver(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map)
+      : plan_(plan), arguments_(arguments), map_(map) {}
+
+  Result<Route> keyed() {
+    for (const Binding& binding : plan_.bindings) {
+      binding_ = &binding;
+      for (const KeySource& source : binding.values)
+        if (auto landed = take(source); !landed) return landed.take_error();
+    }
+    if (several_on_ != nullptr) return several_shards();
+    Route route;
+    route.shard = shard_.value_or(schema::kHomeShard);
+    if (one_bucket_) route.bucket = bucket_;
+    return route;
+  }
+
+ private:
+  Result<void> take(const KeySource& source) {
+    switch (source.kind) {
+      case KeySource::Kind::literal: return take_literal(source);
+      case KeySource::Kind::parameter: return take_parameter(source);
+      case KeySource::Kind::parameter_array: return take_array(source);
+      case KeySource::Kind::fixed: return land_or(source, source.value, "a constant");
+      case KeySource::Kind::null: return take_null();
+    }
+    return Error(sqlstate::kInternal, concat("table ", binding_->table, " has a binding of an unknown kind"), "report this");
+  }
+
+  Result<void> take_literal(const KeySource& source) {
+    if (source.index >= arguments_.literals.size())
+      return Error(sqlstate::kInternal, concat("the plan for table ", binding_->table, " was made for another text"),
+                   "report this");
+    const Literal& literal = arguments_.literals[source.index];
+    const std::string_view text = arguments_.sql.substr(literal.offset, literal.length);
+    const auto key = key_from_literal(source.type, literal.kind, text, source.negated);
+    if (!key) return unreadable(source, concat("the literal ", source.negated ? "-" : "", shown(text)));
+    return land(source, *key);
+  }
+
+  // Fails where Bind gave fewer parameters.
+  Result<const Parameter*> parameter(const KeySource& source) const {
+    if (source.index < arguments_.parameters.size()) return &arguments_.parameters[source.index];
+    return Error(sqlstate::kProtocolViolation,
+                 concat("bind message supplies ", std::to_string(arguments_.parameters.size()),
+                        " parameters, but the key of table ", binding_->table, " is $", std::to_string(source.index + 1)),
+                 "bind every parameter of the statement");
+  }
+
+  // The type to read the parameter as: what the plan says, else Parse's, else (0) the column's.
+  [[nodiscard]] std::uint32_t declared(const KeySource& source) const {
+    if (source.declared != schema::oid::kUnspecified) return source.declared;
+    const std::uint32_t given =
+        source.index < arguments_.declared.size() ? arguments_.declared[source.index] : schema::oid::kUnspecified;
+    return given == schema::oid::kUnknown ? schema::oid::kUnspecified : given;
+  }
+
+  Result<void> take_parameter(const KeySource& source) {
+    auto given = parameter(source);
+    if (!given) return given.take_error();
+    const Parameter& value = **given;
+    if (value.is_null) return take_null();
+    if (source.negated) return unreadable(source, "the negated parameter");
+    return land_or(source, schema::key_from_parameter(source.type, declared(source), value.binary, value.value),
+                   "the parameter");
+  }
+
+  Result<void> take_array(const KeySource& source) {
+    auto given = parameter(source);
+    if (!given) return given.take_error();
+    const Parameter& value = **given;
+    if (value.is_null) return take_null();
+    const auto type = element_type_of(declared(source));
+    if (!type) return unreadable(source, "the array");
+    return value.binary ? take_binary(source, *type, value.value) : take_text(source, *type, as_text(value.value));
+  }
+
+  Result<void> take_text(const KeySource& source, std::uint32_t type, std::string_view text) {
+    TextArray array(text);
+    const bool text_key = source.type == schema::KeyType::text || source.type == schema::KeyType::varchar;
+    for (std::string_view element;;) {
+      const ElementState state = array.next(element);
+      if (state == ElementState::end) return {};
+      // With array_nulls off, an unquoted NULL is a text like any other.
+      if (state == ElementState::malformed || (state == ElementState::null && text_key))
+        return unreadable(source, "the array");
+      if (state == ElementState::null) continue;
+      auto landed = land_or(source, schema::key_from_parameter(source.type, type, false, as_bytes(element)),
+                            "an element of the array");
+      if (!landed) return landed;
+    }
+  }
+
+  Result<void> take_binary(const KeySource& source, std::uint32_t type, ByteView bytes) {
+    BinaryArray array(bytes);
+    const std::uint32_t sent = array.element_type();
+    if (type != schema::oid::kUnspecified && sent != 0 && sent != type)
+      return unreadable(source, "the array");
+    for (ByteView element;;) {
+      const ElementState state = array.next(element);
+      if (state == ElementState::end) return {};
+      if (state == ElementState::malformed) return unreadable(source, "the array");
+      if (state == ElementState::null) continue;
+      auto landed = land_or(source, schema::key_from_parameter(source.type, sent, true, element),
+                            "an element of the array");
+      if (!landed) return landed;
+    }
+  }
+
+  // A comparison with NULL matches no row, whichever shard is asked; a new row with a NULL key lies nowhere.
+  Result<void> take_null() {
+    if (!binding_->inserts) return {};
+    return refusal(concat("the key of a new row of table ", binding_->table, " is NULL"),
+                   concat("give every new row of ", binding_->table, " a key"));
+  }
+
+  // `what` names where the value stood; with the parameter's number where the source is one.
+  Result<void> land_or(const KeySource& source, const std::optional<KeyValue>& key, std::string_view what) {
+    if (!key) return unreadable(source, what);
+    return land(source, *key);
+  }
+
+  Result<void> land(const KeySource& source, const KeyValue& key) {
+    if (source.max_length != 0 && key.is_text() && key.text().size() > source.max_length && key.text().ends_with(' '))
+      return unreadable(source, "a text with blanks at its end that the column may cut off");
+    const std::uint32_t bucket = map_.bucket(key);
+    const ShardId shard = map_.shard_of_bucket(bucket);
+    if (!shard_) {
+      shard_ = shard;
+      bucket_ = bucket;
+      one_bucket_ = true;
+    }
+    one_bucket_ = one_bucket_ && bucket == bucket_;
+    if (*shard_ != shard || several_on_ != nullptr) land_elsewhere(shard);
+    return {};
+  }
+
+  void land_elsewhere(ShardId shard) {
+    if (several_on_ == nullptr) {
+      several_on_ = binding_;
+      seen_.resize(map_.shards());
+      seen_[*shard_] = true;
+    }
+    seen_[shard] = true;
+  }
+
+  Error several_shards() const {
+    std::size_t count = 0;
+    for (const bool seen : seen_) count += seen ? 1 : 0;
+    const std::string& table = several_on_->table;
+    return refusal(concat("the statement needs ", std::to_string(count), " shards: keys of table ", table, " lie on them"),
+                   concat("a later version scatters; bind the key of ", table,
+                          " to one value, or run one statement a shard"));
+  }
+
+  Error unreadable(const KeySource& source, std::string_view what) const {
+    const bool numbered = source.kind == KeySource::Kind::parameter || source.kind == KeySource::Kind::parameter_array;
+    const std::string number = numbered ? concat(" $", std::to_string(source.index + 1)) : std::string();
+    return refusal(concat("the key of table ", binding_->table, " cannot be read from ", what, number, " as ",
+                          schema::name_of(source.type)),
+                   concat("compare the key with a value of type ", schema::name_of(source.type)));
+  }
+
+  const Plan& plan_;
+  const Arguments& arguments_;
+  const schema::BucketMap& map_;
+  const Binding* binding_ = nullptr;            // the present one
+  const Binding* several_on_ = nullptr;         // the first whose key lies elsewhere than those before
+  std::optional<ShardId> shard_;                // of the first key
+  std::uint32_t bucket_ = 0;                    // likewise
+  bool one_bucket_ = false;                     // every key's so far
+  std::vector<bool> seen_;                      // shards, once there are several
+};
+
+}  // namespace
+
+Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map) {
+  switch (plan.target) {
+    case Target::transaction: case Target::home: case Target::no_table: return Route{};
+    case Target::any: return Route{schema::kHomeShard, true, std::nullopt};
+    case Target::keyed: return Resolver(plan, arguments, map).keyed();
+    case Target::refused: break;
+  }
+  if (plan.refusal) return *plan.refusal;
+  return refusal("the statement cannot be routed", "name a shard, or bind the key of every sharded table");
+}
+
+}  // namespace weir::router
