@@ -15,21 +15,19 @@ inline constexpr std::uint32_t kMaxLength = 0x3fffffff;
 // Before authentication (PG_MAX_AUTH_TOKEN_LENGTH, MAX_STARTUP_PACKET_LENGTH).
 inline constexpr std::uint32_t kMaxAuthLength = 65535;
 inline constexpr std::uint32_t kMaxStartupLength = 10000;
-inline constexpr std::size_t kHeader = 5;   // type byte and length word
+inline constexpr std::size_t kHeader = 5;  // type byte and length word
 
 inline std::uint32_t load32(const std::uint8_t* p) noexcept {
   return static_cast<std::uint32_t>(p[0]) << 24 | static_cast<std::uint32_t>(p[1]) << 16 |
          static_cast<std::uint32_t>(p[2]) << 8 | p[3];
 }
-inline std::uint16_t load16(const std::uint8_t* p) noexcept {
-  return static_cast<std::uint16_t>(p[0] << 8 | p[1]);
-}
+inline std::uint16_t load16(const std::uint8_t* p) noexcept { return static_cast<std::uint16_t>(p[0] << 8 | p[1]); }
 
 // One complete message in a buffer: type, and its body without the header.
 struct Message {
   char type = 0;
   ByteView body;
-  ByteView whole;   // header included
+  ByteView whole;  // header included
 };
 
 enum class FrameStatus : std::uint8_t { message, incomplete, bad_length };
@@ -71,7 +69,8 @@ class FrameScanner {
 
   enum class Step : std::uint8_t { need_more, header, body, bad_length };
   // Consumes from the front of `bytes`, at most up to the end of one header or one body part.
-  // header: type() and left() are those of a new message. body: `part` is the next part of the body; the message is over when left() == 0.
+  // header: type() and left() are those of a new message. body: `part` is the next part of the body; the message is
+  // over when left() == 0.
   struct Item {
     Step step = Step::need_more;
     ByteView part;

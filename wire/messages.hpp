@@ -1,5 +1,5 @@
-// Message bodies: readers with bounds on every length (views into the message), and writers that append to a ByteBuffer.
-// Names of messages and fields are the PostgreSQL manual's.
+// Message bodies: readers with bounds on every length (views into the message), and writers that append to a
+// ByteBuffer. Names of messages and fields are the PostgreSQL manual's.
 // https://www.postgresql.org/docs/15/protocol-message-formats.html
 #pragma once
 
@@ -27,7 +27,7 @@ struct ParseView {
   std::string_view statement;
   std::string_view query;
   std::uint16_t types = 0;
-  ByteView type_bytes;            // 4 bytes each
+  ByteView type_bytes;  // 4 bytes each
   [[nodiscard]] std::uint32_t type(std::size_t i) const { return load32(type_bytes.data() + 4 * i); }
 };
 [[nodiscard]] Result<ParseView> read_parse(ByteView body);
@@ -36,11 +36,11 @@ struct ParseView {
 struct BindView {
   std::string_view portal;
   std::string_view statement;
-  ByteView after_names;           // everything behind the two names, for rewriting
+  ByteView after_names;  // everything behind the two names, for rewriting
   std::uint16_t formats = 0;
-  ByteView format_bytes;          // 2 bytes each
+  ByteView format_bytes;  // 2 bytes each
   std::uint16_t parameters = 0;
-  ByteView parameter_bytes;       // length word and value, each
+  ByteView parameter_bytes;  // length word and value, each
   // Format code of parameter i (0-based), by Bind's rules (none: text; one: for all).
   [[nodiscard]] bool binary(std::size_t i) const;
 };
@@ -68,7 +68,7 @@ void for_each_parameter(const BindView& bind, F&& f) {
 
 // Describe and Close.
 struct NamedView {
-  char kind = 'S';                // 'S' statement, 'P' portal
+  char kind = 'S';  // 'S' statement, 'P' portal
   std::string_view name;
 };
 [[nodiscard]] Result<NamedView> read_named(ByteView body, std::string_view message);
@@ -81,7 +81,7 @@ struct ExecuteView {
 
 struct SaslInitial {
   std::string_view mechanism;
-  std::string_view data;          // absent: empty
+  std::string_view data;  // absent: empty
 };
 [[nodiscard]] Result<SaslInitial> read_sasl_initial(ByteView body);
 
@@ -94,11 +94,11 @@ struct SaslInitial {
 
 // ErrorResponse and NoticeResponse fields by their code letter.
 struct ErrorView {
-  std::string_view severity;      // 'V', or 'S' if absent
-  std::string_view code;          // 'C'
-  std::string_view message;       // 'M'
-  std::string_view detail;        // 'D'
-  std::string_view hint;          // 'H'
+  std::string_view severity;  // 'V', or 'S' if absent
+  std::string_view code;      // 'C'
+  std::string_view message;   // 'M'
+  std::string_view detail;    // 'D'
+  std::string_view hint;      // 'H'
 };
 [[nodiscard]] Result<ErrorView> read_error(ByteView body);
 
@@ -111,7 +111,8 @@ struct ParameterStatusView {
 [[nodiscard]] Result<std::string_view> read_command_complete(ByteView body);
 
 // ---- writers: each appends whole messages; views must not point into `out` ----
-// SQL text and names must not contain a NUL (what was read from a message never does); error fields and parameter values are cut there.
+// SQL text and names must not contain a NUL (what was read from a message never does); error fields and parameter
+// values are cut there.
 
 // Any message: header, then body parts.
 void write_message(ByteBuffer& out, char type, ByteView body);
@@ -119,9 +120,11 @@ void write_message(ByteBuffer& out, char type, std::string_view body);
 
 // frontend
 void write_query(ByteBuffer& out, std::string_view sql);
-void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query, std::span<const std::uint32_t> types);
-void write_bind_renamed(ByteBuffer& out, const BindView& bind, std::string_view statement);   // the same, another statement name
-void write_named(ByteBuffer& out, char message_type, char kind, std::string_view name);      // Describe 'D', Close 'C'
+void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query,
+                 std::span<const std::uint32_t> types);
+void write_bind_renamed(ByteBuffer& out, const BindView& bind,
+                        std::string_view statement);  // the same, another statement name
+void write_named(ByteBuffer& out, char message_type, char kind, std::string_view name);  // Describe 'D', Close 'C'
 void write_sync(ByteBuffer& out);
 void write_terminate(ByteBuffer& out);
 void write_cancel_request(ByteBuffer& out, const CancelKey& key);
@@ -133,8 +136,10 @@ void write_authentication_sasl_continue(ByteBuffer& out, std::string_view data);
 void write_authentication_sasl_final(ByteBuffer& out, std::string_view data);
 void write_backend_key_data(ByteBuffer& out, const CancelKey& key);
 void write_parameter_status(ByteBuffer& out, std::string_view name, std::string_view value);
-// Says protocol 3.<newest_minor>. PostgreSQL sends the whole version number here, not the minor alone, and libpq reads it so.
-void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_minor, std::span<const std::string> options);
+// Says protocol 3.<newest_minor>. PostgreSQL sends the whole version number here, not the minor alone, and libpq reads
+// it so.
+void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_minor,
+                                      std::span<const std::string> options);
 void write_ready_for_query(ByteBuffer& out, char status);
 void write_command_complete(ByteBuffer& out, std::string_view tag);
 void write_empty_query_response(ByteBuffer& out);

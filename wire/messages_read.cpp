@@ -40,7 +40,7 @@ Result<BindView> read_bind(ByteView body) {
   for (std::size_t i = 0; i < v.parameters && !in.failed(); ++i)
     if (const std::uint32_t length = in.int32(); length != 0xffffffff) in.bytes(length);
   v.parameter_bytes = values.first(values.size() - in.rest().size());
-  in.bytes(std::size_t{2} * in.int16());   // result formats
+  in.bytes(std::size_t{2} * in.int16());  // result formats
   if (!in.finish()) return in.error("Bind");
   if (v.formats > 1 && v.formats != v.parameters)
     return Error(sqlstate::kProtocolViolation,
@@ -89,13 +89,26 @@ Result<ErrorView> read_error(ByteView body) {
   for (std::uint8_t field = in.byte(); field != 0; field = in.byte()) {
     const std::string_view value = in.string();
     switch (field) {
-      case 'S': localized = value; break;
-      case 'V': v.severity = value; break;
-      case 'C': v.code = value; break;
-      case 'M': v.message = value; break;
-      case 'D': v.detail = value; break;
-      case 'H': v.hint = value; break;
-      default: break;   // unknown fields are to be ignored, says the protocol
+      case 'S':
+        localized = value;
+        break;
+      case 'V':
+        v.severity = value;
+        break;
+      case 'C':
+        v.code = value;
+        break;
+      case 'M':
+        v.message = value;
+        break;
+      case 'D':
+        v.detail = value;
+        break;
+      case 'H':
+        v.hint = value;
+        break;
+      default:
+        break;  // unknown fields are to be ignored, says the protocol
     }
   }
   if (!in.finish()) return in.error("ErrorResponse or NoticeResponse");

@@ -48,7 +48,7 @@ class OpenMessage {
 
  private:
   ByteBuffer& out_;
-  std::size_t start_;   // counted from the unread part, so it survives compaction
+  std::size_t start_;  // counted from the unread part, so it survives compaction
 };
 
 void put_field(ByteBuffer& out, char code, std::string_view value) {
@@ -58,10 +58,14 @@ void put_field(ByteBuffer& out, char code, std::string_view value) {
 
 std::string_view name_of(Severity severity) {
   switch (severity) {
-    case Severity::error: return "ERROR";
-    case Severity::fatal: return "FATAL";
-    case Severity::warning: return "WARNING";
-    case Severity::notice: return "NOTICE";
+    case Severity::error:
+      return "ERROR";
+    case Severity::fatal:
+      return "FATAL";
+    case Severity::warning:
+      return "WARNING";
+    case Severity::notice:
+      return "NOTICE";
   }
   return "ERROR";
 }
@@ -90,12 +94,12 @@ void write_sasl_data(ByteBuffer& out, Authentication kind, std::string_view data
 
 void put_column(ByteBuffer& out, const ColumnDescription& column) {
   put_string(out, column.name);
-  put32(out, 0);                      // no table
-  put16(out, 0);                      // no attribute number
+  put32(out, 0);  // no table
+  put16(out, 0);  // no attribute number
   put32(out, column.type);
   put16(out, static_cast<std::uint16_t>(column.length));
-  put32(out, 0xffffffff);             // no type modifier
-  put16(out, 0);                      // text
+  put32(out, 0xffffffff);  // no type modifier
+  put16(out, 0);           // text
 }
 
 }  // namespace
@@ -112,7 +116,8 @@ void write_query(ByteBuffer& out, std::string_view sql) {
   put_string(out, sql);
 }
 
-void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query, std::span<const std::uint32_t> types) {
+void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query,
+                 std::span<const std::uint32_t> types) {
   const OpenMessage message(out, 'P');
   put_string(out, statement);
   put_string(out, query);
@@ -173,7 +178,8 @@ void write_parameter_status(ByteBuffer& out, std::string_view name, std::string_
   put_value(out, value);
 }
 
-void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_minor, std::span<const std::string> options) {
+void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_minor,
+                                      std::span<const std::string> options) {
   const OpenMessage message(out, 'v');
   put32(out, 3u << 16 | newest_minor);
   put32(out, static_cast<std::uint32_t>(options.size()));

@@ -1,4 +1,5 @@
-// The backend's reading of the `options` parameter: pg_split_opts() and the -c and -- switches of process_postgres_switches().
+// The backend's reading of the `options` parameter: pg_split_opts() and the -c and -- switches of
+// process_postgres_switches().
 #include "base/strings.hpp"
 #include "wire/startup.hpp"
 
@@ -50,7 +51,7 @@ Result<std::vector<Setting>> parse_options(std::string_view options) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string_view word = words[i];
     const bool is_last = i + 1 == words.size();
-    if (word == "--" && is_last) break;   // getopt's end of options, with nothing behind it
+    if (word == "--" && is_last) break;  // getopt's end of options, with nothing behind it
     const bool dashes = word.starts_with("--") && word.size() > 2;
     if ((!dashes && !word.starts_with("-c")) || (word == "-c" && is_last))
       return invalid(concat("invalid command-line argument for server process: ", word));

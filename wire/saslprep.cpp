@@ -15,7 +15,7 @@ constexpr int kSuccess = 0;
 
 std::string saslprep(std::string_view password) {
   const std::string input(password);
-  if (input.find('\0') != std::string::npos) return input;   // no C string; PostgreSQL has no such passwords
+  if (input.find('\0') != std::string::npos) return input;  // no C string; PostgreSQL has no such passwords
   char* output = nullptr;
   const int rc = pg_saslprep(input.c_str(), &output);
   const std::unique_ptr<char, decltype(&std::free)> owned(output, &std::free);

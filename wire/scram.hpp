@@ -16,7 +16,7 @@ namespace weir::wire {
 // What PostgreSQL stores in pg_authid: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
 struct ScramSecret {
   std::uint32_t iterations = 4096;
-  std::string salt;                          // raw bytes
+  std::string salt;  // raw bytes
   std::array<std::uint8_t, 32> stored_key{};
   std::array<std::uint8_t, 32> server_key{};
 
@@ -27,16 +27,17 @@ struct ScramSecret {
   static ScramSecret from_password(std::string_view password, std::uint32_t iterations = 4096);
   // The same with a given salt (raw bytes).
   static ScramSecret derive(std::string_view password, std::string_view salt, std::uint32_t iterations);
-  // For an unknown user: a secret nothing matches, its salt derived from `user` and `key`, so that the name's absence does not show.
+  // For an unknown user: a secret nothing matches, its salt derived from `user` and `key`, so that the name's absence
+  // does not show.
   static ScramSecret mock(std::string_view user, std::string_view key);
 };
 
-// One authentication: first() once, then final() once; the object is spent by the first failure. first() takes the client-first-message
-// and gives the server-first-message; final() takes the client-final-message and gives the server-final-message.
-// Errors: 28P01 for a wrong password (the message does not name the user: the caller knows it), 08P01 for a malformed or too long
-// message or a wrong order, 0A000 for what is not supported (an authorization identity, an extension marked mandatory).
-// Channel binding: none here ("n" and "y", then "biws" and "eSws"). The user name inside is ignored, as PostgreSQL ignores it: the
-// startup packet's counts.
+// One authentication: first() once, then final() once; the object is spent by the first failure. first() takes the
+// client-first-message and gives the server-first-message; final() takes the client-final-message and gives the
+// server-final-message. Errors: 28P01 for a wrong password (the message does not name the user: the caller knows it),
+// 08P01 for a malformed or too long message or a wrong order, 0A000 for what is not supported (an authorization
+// identity, an extension marked mandatory). Channel binding: none here ("n" and "y", then "biws" and "eSws"). The user
+// name inside is ignored, as PostgreSQL ignores it: the startup packet's counts.
 class ScramServer {
  public:
   // Longest message and longest client nonce taken; real drivers send 18 to 36 characters of nonce.
@@ -58,7 +59,7 @@ class ScramServer {
 
   ScramSecret secret_;
   std::string server_nonce_;
-  std::string_view channel_binding_;   // what c= must say
+  std::string_view channel_binding_;  // what c= must say
   std::string client_first_bare_, server_first_, nonce_;
   State state_ = State::expects_first;
 };

@@ -39,10 +39,10 @@ Digest hmac_sha256(std::string_view key, std::string_view data) {
 
 Digest pbkdf2_sha256(std::string_view password, std::string_view salt, std::uint32_t iterations) {
   Digest d{};
-  require(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), octets(salt),
-                            static_cast<int>(salt.size()), static_cast<int>(iterations), EVP_sha256(),
-                            static_cast<int>(d.size()), d.data()) == 1,
-          "PBKDF2");
+  require(
+      PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), octets(salt), static_cast<int>(salt.size()),
+                        static_cast<int>(iterations), EVP_sha256(), static_cast<int>(d.size()), d.data()) == 1,
+      "PBKDF2");
   return d;
 }
 
@@ -52,6 +52,8 @@ std::string random_bytes(std::size_t n) {
   return out;
 }
 
-bool equal_in_constant_time(const Digest& a, const Digest& b) { return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0; }
+bool equal_in_constant_time(const Digest& a, const Digest& b) {
+  return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 }  // namespace weir::wire

@@ -13,7 +13,7 @@ namespace weir::wire {
 namespace {
 
 constexpr std::string_view kPrefix = "SCRAM-SHA-256$";
-constexpr std::size_t kSaltSize = 16;   // PostgreSQL's SCRAM_DEFAULT_SALT_LEN
+constexpr std::size_t kSaltSize = 16;  // PostgreSQL's SCRAM_DEFAULT_SALT_LEN
 
 // Never quotes the text: it is a secret.
 Error malformed(std::string_view what) {

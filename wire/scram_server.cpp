@@ -12,7 +12,7 @@
 namespace weir::wire {
 namespace {
 
-constexpr std::size_t kServerNonceBytes = 18;   // PostgreSQL's SCRAM_RAW_NONCE_LEN
+constexpr std::size_t kServerNonceBytes = 18;  // PostgreSQL's SCRAM_RAW_NONCE_LEN
 
 Error malformed(std::string detail) {
   Error e(sqlstate::kProtocolViolation, "malformed SCRAM message", "Check the client's driver.");
@@ -66,11 +66,18 @@ bool is_printable(std::string_view s) {
 // "n,," or "y,,": sets what c= must repeat, in base64, and removes the header.
 Result<void> take_gs2_header(std::string_view& text, std::string_view& channel_binding) {
   switch (text[0]) {
-    case 'n': channel_binding = "biws"; break;
-    case 'y': channel_binding = "eSws"; break;
+    case 'n':
+      channel_binding = "biws";
+      break;
+    case 'y':
+      channel_binding = "eSws";
+      break;
     case 'p':
-      return malformed("The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding data.");
-    default: return malformed("Unexpected channel-binding flag.");
+      return malformed(
+          "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding "
+          "data.");
+    default:
+      return malformed("Unexpected channel-binding flag.");
   }
   if (text.size() < 3 || text[1] != ',') return malformed("Comma expected after the channel-binding flag.");
   if (text[2] == 'a')
@@ -96,7 +103,7 @@ Result<void> ScramServer::read_client_first(std::string_view message, std::strin
   if (nonce->size() > kMaxClientNonce)
     return malformed(concat("The nonce is longer than ", std::to_string(kMaxClientNonce), " bytes."));
   if (!is_printable(*nonce)) return malformed("Non-printable characters in SCRAM nonce.");
-  while (!message.empty())   // optional extensions are ignored
+  while (!message.empty())  // optional extensions are ignored
     if (!take_attribute(message)) return malformed("Attribute expected in client-first-message.");
   client_nonce = *nonce;
   return {};
@@ -128,25 +135,29 @@ Result<std::string> ScramServer::final(std::string_view client_final) {
   std::string_view rest = client_final;
   const auto binding = take_value(rest, 'c');
   if (!binding) return malformed("Expected attribute \"c\" in client-final-message.");
-  if (*binding != channel_binding_) return malformed("Unexpected SCRAM channel-binding attribute in client-final-message.");
+  if (*binding != channel_binding_)
+    return malformed("Unexpected SCRAM channel-binding attribute in client-final-message.");
   const auto nonce = take_value(rest, 'r');
   if (!nonce) return malformed("Expected attribute \"r\" in client-final-message.");
 
   std::optional<Attribute> last;
   std::string_view without_proof;
-  do {   // optional extensions, then the proof
+  do {  // optional extensions, then the proof
     without_proof = client_final.substr(0, client_final.size() - rest.size() - 1);
     last = take_attribute(rest);
     if (!last) return malformed("Expected attribute \"p\" in client-final-message.");
   } while (last->name != 'p');
-  if (!rest.empty() || client_final.ends_with(',')) return malformed("Garbage found at the end of client-final-message.");
+  if (!rest.empty() || client_final.ends_with(','))
+    return malformed("Garbage found at the end of client-final-message.");
   const auto proof = base64_decode(last->value);
-  if (!proof || proof->size() != secret_.stored_key.size()) return malformed("Malformed proof in client-final-message.");
+  if (!proof || proof->size() != secret_.stored_key.size())
+    return malformed("Malformed proof in client-final-message.");
   if (*nonce != nonce_) return malformed("Nonce does not match.");
 
   const std::string auth_message = concat(client_first_bare_, ",", server_first_, ",", without_proof);
   if (!proof_matches(*proof, auth_message))
-    return refused(sqlstate::kInvalidPassword, "password authentication failed", "Check the user name and the password.");
+    return refused(sqlstate::kInvalidPassword, "password authentication failed",
+                   "Check the user name and the password.");
   return concat("v=", base64_encode(as_text(hmac_sha256(as_text(secret_.server_key), auth_message))));
 }
 

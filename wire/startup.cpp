@@ -9,11 +9,11 @@
 namespace weir::wire {
 namespace {
 
-constexpr std::uint16_t kRequestMajor = 1234;   // requests are told from versions by this "major"
+constexpr std::uint16_t kRequestMajor = 1234;  // requests are told from versions by this "major"
 constexpr std::uint16_t kCancelRequest = 5678;
 constexpr std::uint16_t kSslRequest = 5679;
 constexpr std::uint16_t kGssencRequest = 5680;
-constexpr std::size_t kStartupHeader = 8;       // length word and version
+constexpr std::size_t kStartupHeader = 8;  // length word and version
 constexpr std::size_t kCancelSize = 16;
 
 Error refused(SqlState code, std::string message, std::string hint = {}) {
@@ -28,7 +28,8 @@ std::string guess_protocol(ByteView bytes) {
   static constexpr std::array<std::string_view, 9> kHttp = {"GET ", "HEAD", "POST", "PUT ", "DELE",
                                                             "OPTI", "PATC", "CONN", "PRI "};
   for (const std::string_view verb : kHttp)
-    if (start == verb) return "This looks like an HTTP request. Send it to the address of [admin] http; this port speaks PostgreSQL.";
+    if (start == verb)
+      return "This looks like an HTTP request. Send it to the address of [admin] http; this port speaks PostgreSQL.";
   if (bytes[0] == 0x16 && bytes[1] == 0x03)
     return "This looks like TLS without a preceding SSLRequest. Use sslnegotiation=postgres, or sslmode=disable.";
   return "The peer does not seem to speak the PostgreSQL protocol.";
@@ -80,7 +81,7 @@ Result<void> read_request(ByteView packet, std::uint16_t code, FirstPacket& out)
       if (packet.size() != kStartupHeader) return bad_length("An SSLRequest or GSSENCRequest has 8 bytes.");
       out.kind = code == kSslRequest ? FirstPacket::Kind::ssl_request : FirstPacket::Kind::gssenc_request;
       return {};
-    default:   // any 16 bits may come from outside
+    default:  // any 16 bits may come from outside
       return refused(sqlstate::kProtocolViolation, concat("unknown request code 1234.", std::to_string(code)),
                      "Known are SSLRequest, GSSENCRequest and CancelRequest.");
   }
@@ -88,9 +89,8 @@ Result<void> read_request(ByteView packet, std::uint16_t code, FirstPacket& out)
 
 Result<void> read_startup(ByteView packet, std::uint16_t major, std::uint16_t minor, FirstPacket& out) {
   if (major != 3)
-    return refused(sqlstate::kFeatureNotSupported,
-                   concat("unsupported frontend protocol ", std::to_string(major), ".", std::to_string(minor),
-                          ": server supports 3.0 to 3.0"));
+    return refused(sqlstate::kFeatureNotSupported, concat("unsupported frontend protocol ", std::to_string(major), ".",
+                                                          std::to_string(minor), ": server supports 3.0 to 3.0"));
   out.kind = FirstPacket::Kind::startup;
   out.startup.major = major;
   out.startup.minor = minor;

@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define WEIR_FUZZ_CHECK(condition)                                                  \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
+#define WEIR_FUZZ_CHECK(condition)                                                   \
+  do {                                                                               \
+    if (!(condition)) {                                                              \
       std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                 \
-    }                                                                               \
+      std::abort();                                                                  \
+    }                                                                                \
   } while (false)

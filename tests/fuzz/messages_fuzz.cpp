@@ -12,7 +12,8 @@ using namespace weir::wire;
 void check_inside(ByteView body, std::string_view part) {
   if (part.empty()) return;
   const auto* p = reinterpret_cast<const std::uint8_t*>(part.data());
-  WEIR_FUZZ_CHECK(!std::less<>()(p, body.data()) && part.size() <= static_cast<std::size_t>(body.data() + body.size() - p));
+  WEIR_FUZZ_CHECK(!std::less<>()(p, body.data()) &&
+                  part.size() <= static_cast<std::size_t>(body.data() + body.size() - p));
 }
 
 void check_bind(ByteView body) {

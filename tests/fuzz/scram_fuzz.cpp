@@ -1,7 +1,7 @@
 // SCRAM: client-first-message, line feed, client-final-message. No input may log in but one that has the right proof:
 // what is accepted must be refused after any change of the proof's bits. The text is also read as a stored secret.
-#include "tests/fuzz/check.hpp"
 #include "base/bytes.hpp"
+#include "tests/fuzz/check.hpp"
 #include "wire/base64.hpp"
 #include "wire/scram.hpp"
 

@@ -61,7 +61,8 @@ TEST(ReadParse, TakesExactlyOneBody) {
 }
 
 std::string bind_body() {
-  return "p\0s1\0"s + half(3) + half(0) + half(1) + half(0) + half(3) + value("12") + kNull + value("") + half(1) + half(1);
+  return "p\0s1\0"s + half(3) + half(0) + half(1) + half(0) + half(3) + value("12") + kNull + value("") + half(1) +
+         half(1);
 }
 
 TEST(ReadBind, GivesNamesFormatsAndParameters) {
@@ -155,7 +156,8 @@ TEST(ReadSaslInitial, GivesMechanismAndDataWhichMayBeAbsent) {
 }
 
 TEST(ReadReadyForQuery, KnowsTheThreeStatesAndNothingElse) {
-  for (const char status : {'I', 'T', 'E'}) EXPECT_EQ(read_ready_for_query(as_bytes(std::string_view(&status, 1))), status);
+  for (const char status : {'I', 'T', 'E'})
+    EXPECT_EQ(read_ready_for_query(as_bytes(std::string_view(&status, 1))), status);
   for (const std::string& body : {""s, "X"s, "II"s, "\0"s}) {
     const ExactBytes exact(body);
     EXPECT_EQ(read_ready_for_query(exact.view()), '\0');
@@ -178,7 +180,9 @@ TEST(ReadError, TakesTheLocalizedSeverityWhereTheOtherIsAbsent) {
   EXPECT_EQ(read_error(body.view())->severity, "FATAL");
 }
 
-TEST(ReadError, TakesExactlyOneBody) { expect_exactly_this_body("SERROR\0C42P01\0Mm\0\0"s, "ErrorResponse", read_error); }
+TEST(ReadError, TakesExactlyOneBody) {
+  expect_exactly_this_body("SERROR\0C42P01\0Mm\0\0"s, "ErrorResponse", read_error);
+}
 
 TEST(ReadParameterStatus, GivesNameAndValue) {
   const ExactBytes body("TimeZone\0UTC\0"s);

@@ -107,13 +107,15 @@ TEST(WriteError, ComesBackFromReadErrorAndFromNoProperPrefix) {
   EXPECT_EQ(r->message, error.message);
   EXPECT_EQ(r->detail, error.detail);
   EXPECT_EQ(r->hint, error.hint);
-  for_each_cut(as_text(m.body), [](std::size_t n, const ExactBytes& cut) { EXPECT_FALSE(read_error(cut.view()).ok()) << n; });
+  for_each_cut(as_text(m.body),
+               [](std::size_t n, const ExactBytes& cut) { EXPECT_FALSE(read_error(cut.view()).ok()) << n; });
 }
 
 TEST(WriteError, LeavesEmptyFieldsOutAndSaysTheSeverityTwice) {
   ByteBuffer out;
   write_error(out, Severity::error, Error(sqlstate::kInternal, "m"));
-  EXPECT_EQ(text(out), "E\0\0\0\x1dSERROR\0VERROR\0CXX000\0Mm\0\0"s.replace(4, 1, 1, static_cast<char>(out.size() - 1)));
+  EXPECT_EQ(text(out),
+            "E\0\0\0\x1dSERROR\0VERROR\0CXX000\0Mm\0\0"s.replace(4, 1, 1, static_cast<char>(out.size() - 1)));
   EXPECT_EQ(out.size(), 5u + 7 + 7 + 7 + 3 + 1);
 }
 
@@ -143,9 +145,10 @@ TEST(WriteRows, PutTheBytesOfTheManual) {
   ByteBuffer out;
   const std::vector<ColumnDescription> columns = {{"name"}, {"n", 20, 8}};
   write_row_description(out, columns);
-  EXPECT_EQ(text(out), "T\0\0\0\x31\0\2"
-                       "name\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0"
-                       "n\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\0"s);
+  EXPECT_EQ(text(out),
+            "T\0\0\0\x31\0\2"
+            "name\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0"
+            "n\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\0"s);
   out.clear();
   const std::vector<std::optional<std::string>> values = {"ab", std::nullopt, ""};
   write_data_row(out, values);
@@ -155,7 +158,7 @@ TEST(WriteRows, PutTheBytesOfTheManual) {
 TEST(Writers, AppendBehindWhatIsThereAlsoWhenTheBufferMoves) {
   ByteBuffer out;
   write_message(out, 'd', "12345");
-  out.consume(6);   // a message is patched relative to the unread part
+  out.consume(6);  // a message is patched relative to the unread part
   for (int i = 0; i < 100; ++i) write_parameter_status(out, "name", std::string(50, 'v'));
   EXPECT_EQ(text(out).substr(0, 4), "2345");
   ByteView rest = out.view().subspan(4);

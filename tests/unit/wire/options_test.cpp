@@ -36,11 +36,12 @@ TEST(ParseOptions, TakesTheCharacterBehindABackslashAsItIs) {
   expect_settings(R"(-c search_path=a\,\ b)", {{"search_path", "a, b"}});
   expect_settings(R"(-c a=x\\y)", {{"a", R"(x\y)"}});
   expect_settings(R"(-c a=\-c\ b)", {{"a", "-c b"}});
-  expect_settings(R"(-c a=1\)", {{"a", "1"}});   // a backslash at the very end is dropped
+  expect_settings(R"(-c a=1\)", {{"a", "1"}});  // a backslash at the very end is dropped
 }
 
 TEST(ParseOptions, TurnsDashesInNamesIntoUnderscoresAndLeavesThemInValues) {
-  expect_settings("--statement-timeout=1-2 -c lock-timeout=3-4", {{"statement_timeout", "1-2"}, {"lock_timeout", "3-4"}});
+  expect_settings("--statement-timeout=1-2 -c lock-timeout=3-4",
+                  {{"statement_timeout", "1-2"}, {"lock_timeout", "3-4"}});
 }
 
 TEST(ParseOptions, SplitsAtTheFirstEqualsSignAndTakesEmptyValues) {
@@ -61,8 +62,9 @@ TEST(ParseOptions, TakesWhatFollowsALoneCAsItsArgumentWhateverItIs) {
 }
 
 TEST(ParseOptions, RefusesEverythingElse) {
-  for (const std::string& options : {"-c"s, "-c a"s, "-ca"s, "--a"s, "a=1"s, "-e"s, "-S 100"s, "-F -c a=1"s, "-c a=1 x"s, "-"s,
-                                     "\\"s, "-c \\"s, "-c =1"s, "-c=1"s, "--=1"s, "-c a=\0b"s, "- c a=1"s}) {
+  for (const std::string& options :
+       {"-c"s, "-c a"s, "-ca"s, "--a"s, "a=1"s, "-e"s, "-S 100"s, "-F -c a=1"s, "-c a=1 x"s, "-"s, "\\"s, "-c \\"s,
+        "-c =1"s, "-c=1"s, "--=1"s, "-c a=\0b"s, "- c a=1"s}) {
     const auto r = parse(options);
     ASSERT_FALSE(r.ok()) << options;
     EXPECT_EQ(r.error().code, sqlstate::kInvalidParameter) << options;
@@ -79,12 +81,19 @@ TEST(ParseOptions, SaysWhatIsWrongInPostgresqlsWords) {
 
 TEST(ParseOptions, ReadsEveryPrefixFromExactBuffers) {
   const std::string whole = R"(-c a=1\ 2 --b-c=3 -cd=\\ --)";
-  std::string taken;   // a mark for each prefix: how many settings it has, or x for refused
+  std::string taken;  // a mark for each prefix: how many settings it has, or x for refused
   for_each_cut(whole, [&](std::size_t, const ExactBytes& cut) {
     const auto r = parse_options(cut.text());
     taken += r.ok() ? std::to_string(r->size()) : "x";
   });
-  EXPECT_EQ(taken, "0xxxx" "111111" "x1xxx" "222" "xxx" "3333" "x");
+  EXPECT_EQ(taken,
+            "0xxxx"
+            "111111"
+            "x1xxx"
+            "222"
+            "xxx"
+            "3333"
+            "x");
   expect_settings(whole, {{"a", "1 2"}, {"b_c", "3"}, {"d", "\\"}});
 }
 

@@ -20,7 +20,8 @@ using testing::StartsWith;
 constexpr std::string_view kClientFirst = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
 constexpr std::string_view kServerNonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 constexpr std::string_view kNonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-constexpr std::string_view kServerFirst = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+constexpr std::string_view kServerFirst =
+    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 constexpr std::string_view kWithoutProof = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 constexpr std::string_view kProof = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 constexpr std::string_view kServerFinal = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
@@ -41,7 +42,8 @@ std::string proof_of(std::string_view password, std::string_view client_first_ba
                      std::string_view without_proof) {
   const Digest salted = pbkdf2_sha256(password, kSalt, 4096);
   Digest key = hmac_sha256(as_text(salted), "Client Key");
-  const Digest signature = hmac_sha256(as_text(sha256(as_text(key))), concat(client_first_bare, ",", server_first, ",", without_proof));
+  const Digest signature =
+      hmac_sha256(as_text(sha256(as_text(key))), concat(client_first_bare, ",", server_first, ",", without_proof));
   for (std::size_t i = 0; i < key.size(); ++i) key[i] ^= signature[i];
   return base64_encode(as_text(key));
 }
@@ -107,7 +109,8 @@ TEST(ScramServer, TakesAClientThatWouldBindTheChannelButThinksTheServerCannot) {
 }
 
 TEST(ScramServer, RefusesAChannelBindingThatDoesNotRepeatTheHeader) {
-  const std::pair<std::string, std::string> mixed[] = {{"n", "eSws"}, {"y", "biws"}, {"n", ""}, {"n", "cD10bHMtdW5pcXVlLCw="}};
+  const std::pair<std::string, std::string> mixed[] = {
+      {"n", "eSws"}, {"y", "biws"}, {"n", ""}, {"n", "cD10bHMtdW5pcXVlLCw="}};
   for (const auto& [flag, binding] : mixed) {
     ScramServer s = server();
     ASSERT_TRUE(s.first(concat(flag, kClientFirst.substr(1))).ok());
@@ -126,11 +129,30 @@ TEST(ScramServer, TakesOptionalExtensionsInBothMessagesAndHashesThem) {
 }
 
 TEST(ScramServer, RefusesMalformedFirstMessages) {
-  for (const std::string& first :
-       {""s, "n"s, "n,"s, "n,,"s, "x,,n=u,r=a"s, "p=tls-unique,,n=u,r=a"s, "p,,n=u,r=a"s, "nn,n=u,r=a"s, "n,x,n=u,r=a"s,
-        "n,,r=a"s, "n,,r=a,n=u"s, "n,,n=u"s, "n,,n=u,r="s, "n,,n=u,r"s, "n,,nu,r=a"s, "n,,n=u,r=a,"s + "x"s, "n,,n=u,r=a,1=2"s,
-        "n,,n=u,,r=a"s, "n,,n=u,r=a b"s, "n,,n=u,r=a\x7f"s, "n,,n=u,r=\xc3\xa9"s, "n,,n=u,r=a\0"s, "n,,n=u\0,r=a"s,
-        "N,,n=u,r=a"s}) {
+  for (const std::string& first : {""s,
+                                   "n"s,
+                                   "n,"s,
+                                   "n,,"s,
+                                   "x,,n=u,r=a"s,
+                                   "p=tls-unique,,n=u,r=a"s,
+                                   "p,,n=u,r=a"s,
+                                   "nn,n=u,r=a"s,
+                                   "n,x,n=u,r=a"s,
+                                   "n,,r=a"s,
+                                   "n,,r=a,n=u"s,
+                                   "n,,n=u"s,
+                                   "n,,n=u,r="s,
+                                   "n,,n=u,r"s,
+                                   "n,,nu,r=a"s,
+                                   "n,,n=u,r=a,"s + "x"s,
+                                   "n,,n=u,r=a,1=2"s,
+                                   "n,,n=u,,r=a"s,
+                                   "n,,n=u,r=a b"s,
+                                   "n,,n=u,r=a\x7f"s,
+                                   "n,,n=u,r=\xc3\xa9"s,
+                                   "n,,n=u,r=a\0"s,
+                                   "n,,n=u\0,r=a"s,
+                                   "N,,n=u,r=a"s}) {
     ScramServer s = server();
     const ExactBytes exact(first);
     expect_error(s.first(exact.text()), sqlstate::kProtocolViolation, first);
@@ -162,9 +184,10 @@ TEST(ScramServer, RefusesMalformedFinalMessages) {
   const std::string r = concat("r=", kNonce), p = concat("p=", kProof);
   for (const std::string& final :
        {""s, "c=biws"s, "c=biws," + r, "c=biws," + p, r + "," + p, r + ",c=biws," + p, "c=biws," + r + "," + p + ",x=1",
-        "c=biws," + r + "," + p + ",", "c=biws," + r + "," + p + "\0"s, "c=biws," + r + ",p=", "c=biws," + r + ",p=AAAA",
-        "c=biws," + r + ",p=" + std::string(44, '!'), "c=biws," + r + "," + p + "AAAA", "c=biws," + r + "x," + p,
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO," + p, "c=biws,r=," + p, "c=biws," + r + ",," + p, "," + r + "," + p}) {
+        "c=biws," + r + "," + p + ",", "c=biws," + r + "," + p + "\0"s,
+        "c=biws," + r + ",p=", "c=biws," + r + ",p=AAAA", "c=biws," + r + ",p=" + std::string(44, '!'),
+        "c=biws," + r + "," + p + "AAAA", "c=biws," + r + "x," + p, "c=biws,r=rOprNGfwEbeRWgbNEkqO," + p,
+        "c=biws,r=," + p, "c=biws," + r + ",," + p, "," + r + "," + p}) {
     ScramServer s = server();
     ASSERT_TRUE(s.first(kClientFirst).ok());
     const ExactBytes exact(final);
@@ -201,11 +224,12 @@ TEST(ScramServer, MakesANewNonceEachTime) {
 
 TEST(ScramSecret, ParsesWhatPostgresqlStores) {
   const auto r = ScramSecret::parse(
-      "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+      "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+      "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_EQ(r->iterations, 4096u);
   EXPECT_EQ(r->salt, kSalt);
-  EXPECT_EQ(r->stored_key, secret().stored_key);   // RFC 7677's user again
+  EXPECT_EQ(r->stored_key, secret().stored_key);  // RFC 7677's user again
   EXPECT_EQ(r->server_key, secret().server_key);
 }
 
@@ -227,8 +251,10 @@ TEST(ScramSecret, RefusesMalformedTextWithoutQuotingIt) {
 }
 
 TEST(ScramSecret, RefusesEveryProperPrefix) {
-  for_each_cut("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
-               [](std::size_t n, const ExactBytes& cut) { EXPECT_FALSE(ScramSecret::parse(cut.text()).ok()) << n; });
+  for_each_cut(
+      "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+      "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+      [](std::size_t n, const ExactBytes& cut) { EXPECT_FALSE(ScramSecret::parse(cut.text()).ok()) << n; });
 }
 
 TEST(ScramSecret, FromAPasswordHasARandomSaltAndLogsIn) {
@@ -257,8 +283,15 @@ TEST(ScramSecret, MockLooksLikeTheSameUserEachTimeAndMatchesNothing) {
 }
 
 TEST(Base64, FollowsTheVectorsOfRfc4648) {
-  const std::pair<std::string, std::string> vectors[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-      {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd"s, "//79"}, {"\xfb\xef\xbe"s, "++++"}};
+  const std::pair<std::string, std::string> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"},
+                                                         {"\xff\xfe\xfd"s, "//79"},
+                                                         {"\xfb\xef\xbe"s, "++++"}};
   for (const auto& [plain, coded] : vectors) {
     EXPECT_EQ(base64_encode(plain), coded);
     const ExactBytes exact(coded);
@@ -267,8 +300,8 @@ TEST(Base64, FollowsTheVectorsOfRfc4648) {
 }
 
 TEST(Base64, RefusesForeignCharactersAndMisplacedPadding) {
-  for (const std::string& bad : {"Z"s, "Zg"s, "Zg="s, "Zg==="s, "===="s, "Z==="s, "Zg==Zg=="s, "Zm9 "s, "Zm9\n"s, "Zm-_"s, "=m9v"s,
-                                 "Zm=v"s, "Zm9\0"s}) {
+  for (const std::string& bad : {"Z"s, "Zg"s, "Zg="s, "Zg==="s, "===="s, "Z==="s, "Zg==Zg=="s, "Zm9 "s, "Zm9\n"s,
+                                 "Zm-_"s, "=m9v"s, "Zm=v"s, "Zm9\0"s}) {
     const ExactBytes exact(bad);
     EXPECT_EQ(base64_decode(exact.text()), std::nullopt) << bad;
   }
