@@ -71,7 +71,8 @@ class Check {
  private:
   void check_name() {
     if (database_.name == "weir" || database_.name == "pgbouncer")
-      reader_.report(source_.self, "name", concat("\"", database_.name, "\" is reserved for the console: choose another name"));
+      reader_.report(source_.self, "name",
+                     concat("\"", database_.name, "\" is reserved for the console: choose another name"));
   }
 
   void check_shard_names() {
@@ -84,12 +85,15 @@ class Check {
 
   void check_plain() {
     if (source_.shards.size() > 1)
-      reader_.report(source_.shards[1], "", concat("a database without [database.sharding] has one shard, got ",
-                                                   std::to_string(source_.shards.size()),
-                                                   ": add [database.sharding], or list copies of the data under replicas"));
+      reader_.report(
+          source_.shards[1], "",
+          concat("a database without [database.sharding] has one shard, got ", std::to_string(source_.shards.size()),
+                 ": add [database.sharding], or list copies of the data under replicas"));
     for (const Section& shard : source_.shards)
       if (shard.has("buckets"))
-        reader_.report(shard, "buckets", "a database without [database.sharding] has no buckets: remove this key, or add [database.sharding]");
+        reader_.report(
+            shard, "buckets",
+            "a database without [database.sharding] has no buckets: remove this key, or add [database.sharding]");
   }
 
   void check_buckets() {
@@ -112,10 +116,10 @@ class Check {
     for (std::size_t i = 0; i < source_.shards.size(); ++i) complete = claim(coverage, i) && complete;
     const auto missing = coverage.missing();
     if (!complete || missing.empty()) return;
-    reader_.report(*source_.sharding, "buckets", concat("no shard holds ", format_bucket_ranges(missing),
-                                                        ": give each of the ", std::to_string(database_.sharding->buckets),
-                                                        " buckets (0-", std::to_string(database_.sharding->buckets - 1),
-                                                        ") to one shard"));
+    reader_.report(*source_.sharding, "buckets",
+                   concat("no shard holds ", format_bucket_ranges(missing), ": give each of the ",
+                          std::to_string(database_.sharding->buckets), " buckets (0-",
+                          std::to_string(database_.sharding->buckets - 1), ") to one shard"));
   }
 
   // False: the shard's buckets are not known, so that no more can be said of those nobody holds.
@@ -123,25 +127,28 @@ class Check {
     const Section& section = source_.shards[index];
     const std::uint32_t last = database_.sharding->buckets - 1;
     if (!section.has("buckets")) {
-      reader_.report(section, "buckets", concat("missing: expected buckets from 0 to ", std::to_string(last),
-                                                " such as \"0-", std::to_string(last), "\", or \"\" for none"));
+      reader_.report(section, "buckets",
+                     concat("missing: expected buckets from 0 to ", std::to_string(last), " such as \"0-",
+                            std::to_string(last), "\", or \"\" for none"));
       return false;
     }
     if (reader_.reported(section, "buckets")) return false;
     const std::vector<BucketRange> ranges = in_range(section, database_.shards[index].buckets, last);
     for (const auto& [other, taken] : coverage.claim(ranges, index))
-      reader_.report(section, "buckets", concat("buckets ", format_bucket_ranges(taken), " are held by shard ",
-                                                database_.shards[other].name, " and by shard ", database_.shards[index].name,
-                                                ": each bucket belongs to one shard"));
+      reader_.report(
+          section, "buckets",
+          concat("buckets ", format_bucket_ranges(taken), " are held by shard ", database_.shards[other].name,
+                 " and by shard ", database_.shards[index].name, ": each bucket belongs to one shard"));
     return true;
   }
 
   // The part of `ranges` that exists; the rest is reported.
   std::vector<BucketRange> in_range(const Section& section, std::vector<BucketRange> ranges, std::uint32_t last) {
     if (ranges.empty() || ranges.back().last <= last) return ranges;
-    reader_.report(section, "buckets", concat("bucket ", std::to_string(ranges.back().last), " is out of range: ",
-                                              source_.sharding->key("buckets"), " is ", std::to_string(last + 1),
-                                              ", so buckets are 0 to ", std::to_string(last)));
+    reader_.report(
+        section, "buckets",
+        concat("bucket ", std::to_string(ranges.back().last), " is out of range: ", source_.sharding->key("buckets"),
+               " is ", std::to_string(last + 1), ", so buckets are 0 to ", std::to_string(last)));
     while (!ranges.empty() && ranges.back().first > last) ranges.pop_back();
     if (!ranges.empty()) ranges.back().last = std::min(ranges.back().last, last);
     return ranges;
@@ -155,14 +162,16 @@ class Check {
       const std::string address = backend_address(shard.primary);
       const auto [it, added] = shard_at.emplace(address, shard.name);
       if (!added)
-        reader_.report(source_.shards[i], "primary", concat(address, " is the primary of shard ", it->second,
-                                                            " already: each shard has a database of its own"));
+        reader_.report(
+            source_.shards[i], "primary",
+            concat(address, " is the primary of shard ", it->second, " already: each shard has a database of its own"));
     }
   }
 
   void check_table(const Section& section, const Table& table) {
     if (section.has("key") && table.reference)
-      reader_.report(section, "key", "both key and reference = true: a table is split by its key, or the same on every shard");
+      reader_.report(section, "key",
+                     "both key and reference = true: a table is split by its key, or the same on every shard");
     if (source_.sharding && !section.has("key") && !table.reference)
       reader_.report(section, "key", "missing: expected the column that decides the shard, or reference = true");
   }
@@ -173,9 +182,10 @@ class Check {
         const Table &a = database_.tables[i], &b = database_.tables[j];
         if (a.name.empty() || a.name != b.name) continue;
         if (a.schema != b.schema && !a.schema.empty() && !b.schema.empty()) continue;
-        reader_.report(source_.tables[i], "name", concat("table ", a.name, " has a rule already (line ",
-                                                         std::to_string(source_.tables[j].line("name")),
-                                                         "): one rule a table; a name without schema means every schema"));
+        reader_.report(
+            source_.tables[i], "name",
+            concat("table ", a.name, " has a rule already (line ", std::to_string(source_.tables[j].line("name")),
+                   "): one rule a table; a name without schema means every schema"));
         break;
       }
   }
@@ -194,9 +204,9 @@ void check_names_differ(Reader& reader, const std::vector<Section>& sections, co
     if (names[i].empty()) continue;
     const auto [it, added] = first.emplace(names[i], i);
     if (!added)
-      reader.report(sections[i], "name", concat("a ", what, " named \"", names[i], "\" stands in line ",
-                                                std::to_string(sections[it->second].line("name")),
-                                                " already: names must differ"));
+      reader.report(sections[i], "name",
+                    concat("a ", what, " named \"", names[i], "\" stands in line ",
+                           std::to_string(sections[it->second].line("name")), " already: names must differ"));
   }
 }
 

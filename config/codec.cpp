@@ -28,7 +28,8 @@ std::string show_list(const std::vector<T>& values, Show show) {
 // A string of the allowed length, or nothing (reported).
 std::optional<std::string> read_text(Value& value, const Limits& limits) {
   auto text = value.text();
-  if (text && static_cast<std::int64_t>(text->size()) >= limits.min && static_cast<std::int64_t>(text->size()) <= limits.max)
+  if (text && static_cast<std::int64_t>(text->size()) >= limits.min &&
+      static_cast<std::int64_t>(text->size()) <= limits.max)
     return text;
   value.expected(Codec<std::string>::allowed(limits));
   return std::nullopt;
@@ -40,7 +41,8 @@ void read_conninfo(Value& value, std::string_view allowed, Mistake mistake_of, s
   const auto text = value.text();
   if (!text) return value.expected(allowed);
   if (const std::string mistake = mistake_of(*text); !mistake.empty())
-    return value.reject(concat("expected ", allowed, ": it ", mistake.starts_with("names") ? "" : "is wrong: ", mistake));
+    return value.reject(
+        concat("expected ", allowed, ": it ", mistake.starts_with("names") ? "" : "is wrong: ", mistake));
   out = *text;
 }
 
@@ -178,13 +180,17 @@ void Codec<std::vector<BucketRange>>::read(Value& value, const Limits& limits, s
   out = std::get<std::vector<BucketRange>>(std::move(ranges));
 }
 
-std::string BackendCodec::allowed(const Limits&) { return "a libpq connection string that names one host and a dbname"; }
+std::string BackendCodec::allowed(const Limits&) {
+  return "a libpq connection string that names one host and a dbname";
+}
 std::string BackendCodec::show(const std::string& value) { return quoted(value); }
 void BackendCodec::read(Value& value, const Limits& limits, std::string& out) {
   read_conninfo(value, allowed(limits), backend_conninfo_mistake, out);
 }
 
-std::string OverridesCodec::allowed(const Limits&) { return "libpq connection parameters such as \"user=weir_maintenance\""; }
+std::string OverridesCodec::allowed(const Limits&) {
+  return "libpq connection parameters such as \"user=weir_maintenance\"";
+}
 std::string OverridesCodec::show(const std::string& value) { return quoted(value); }
 void OverridesCodec::read(Value& value, const Limits& limits, std::string& out) {
   read_conninfo(value, allowed(limits), overrides_conninfo_mistake, out);
@@ -239,7 +245,8 @@ std::string PasswordCodec::allowed(const Limits&) { return "a password, or a SCR
 std::string PasswordCodec::show(const std::string&) { return ""; }
 void PasswordCodec::read(Value& value, const Limits& limits, std::string& out) {
   const auto text = value.text();
-  if (!text || text->empty() || static_cast<std::int64_t>(text->size()) > limits.max) return value.expected(allowed(limits));
+  if (!text || text->empty() || static_cast<std::int64_t>(text->size()) > limits.max)
+    return value.expected(allowed(limits));
   if (std::string mistake = password_mistake(*text); !mistake.empty()) return value.reject(std::move(mistake));
   out = *text;
 }

@@ -58,15 +58,13 @@ struct Spellings<HashFunction> {
 };
 template <>
 struct Spellings<UnlistedTables> {
-  static constexpr std::array all{std::pair{"home", UnlistedTables::home},
-                                  std::pair{"reject", UnlistedTables::reject}};
+  static constexpr std::array all{std::pair{"home", UnlistedTables::home}, std::pair{"reject", UnlistedTables::reject}};
   static constexpr std::array<std::string_view, 0> later{};
 };
 template <>
 struct Spellings<Balance> {
   static constexpr std::array all{std::pair{"least_connections", Balance::least_connections},
-                                  std::pair{"round_robin", Balance::round_robin},
-                                  std::pair{"random", Balance::random}};
+                                  std::pair{"round_robin", Balance::round_robin}, std::pair{"random", Balance::random}};
   static constexpr std::array<std::string_view, 3> later{"weighted", "least_latency", "client_hash"};
 };
 template <>
@@ -88,7 +86,7 @@ template <class T>
 struct Codec;
 
 template <class E>
-  requires std::is_enum_v<E>
+requires std::is_enum_v<E>
 struct Codec<E> {
   static std::string allowed(const Limits&) {
     std::string list;
@@ -118,8 +116,7 @@ std::string allowed_integer(const Limits& limits);
 std::optional<std::int64_t> read_integer(Value& value, const Limits& limits);
 
 template <class I>
-  requires(std::is_integral_v<I> && !std::is_same_v<I, bool>)
-struct Codec<I> {
+requires(std::is_integral_v<I> && !std::is_same_v<I, bool>) struct Codec<I> {
   static std::string allowed(const Limits& limits) { return allowed_integer(limits); }
   static std::string show(const I& value) { return std::to_string(value); }
   static void read(Value& value, const Limits& limits, I& out) {
@@ -175,7 +172,8 @@ struct Codec<std::optional<T>> {
   }
 };
 
-// A libpq connection string, kept as written (config/conninfo.hpp says what is checked). Backend: one host, one database.
+// A libpq connection string, kept as written (config/conninfo.hpp says what is checked). Backend: one host, one
+// database.
 struct BackendCodec {
   static std::string allowed(const Limits& limits);
   static std::string show(const std::string& value);

@@ -11,15 +11,46 @@ namespace weir::config {
 namespace {
 
 // PQconninfoOptions of libpq 15.
-constexpr std::array kKeywords{
-    "service", "user", "password", "passfile", "channel_binding", "connect_timeout", "dbname", "host", "hostaddr",
-    "port", "client_encoding", "options", "application_name", "fallback_application_name", "keepalives",
-    "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "sslmode", "sslcompression",
-    "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "requirepeer",
-    "ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname", "gsslib", "replication",
-    "target_session_attrs"};
+constexpr std::array kKeywords{"service",
+                               "user",
+                               "password",
+                               "passfile",
+                               "channel_binding",
+                               "connect_timeout",
+                               "dbname",
+                               "host",
+                               "hostaddr",
+                               "port",
+                               "client_encoding",
+                               "options",
+                               "application_name",
+                               "fallback_application_name",
+                               "keepalives",
+                               "keepalives_idle",
+                               "keepalives_interval",
+                               "keepalives_count",
+                               "tcp_user_timeout",
+                               "sslmode",
+                               "sslcompression",
+                               "sslcert",
+                               "sslkey",
+                               "sslpassword",
+                               "sslrootcert",
+                               "sslcrl",
+                               "sslcrldir",
+                               "sslsni",
+                               "requirepeer",
+                               "ssl_min_protocol_version",
+                               "ssl_max_protocol_version",
+                               "gssencmode",
+                               "krbsrvname",
+                               "gsslib",
+                               "replication",
+                               "target_session_attrs"};
 
-bool known(std::string_view keyword) { return std::find(kKeywords.begin(), kKeywords.end(), keyword) != kKeywords.end(); }
+bool known(std::string_view keyword) {
+  return std::find(kKeywords.begin(), kKeywords.end(), keyword) != kKeywords.end();
+}
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 using Parsed = std::variant<ConninfoParameters, std::string>;
@@ -77,7 +108,7 @@ class KeywordForm {
 // The URI form, by the rules of libpq's conninfo_uri_parse().
 class UriForm {
  public:
-  explicit UriForm(std::string_view rest) : rest_(rest) {}   // what follows "://"
+  explicit UriForm(std::string_view rest) : rest_(rest) {}  // what follows "://"
 
   Parsed parse() {
     const std::size_t authority_end = std::min(rest_.find_first_of("/?"), rest_.size());
@@ -203,7 +234,8 @@ std::string outside_mistake(const ConninfoParameters& parameters) {
 std::string host_mistake(const ConninfoParameters& parameters) {
   for (const std::string_view keyword : {"host", "hostaddr", "port"})
     if (parameter(parameters, keyword).find(',') != std::string_view::npos)
-      return concat("names several hosts (\"", keyword, "\" has a comma): one host a string; list the others under replicas");
+      return concat("names several hosts (\"", keyword,
+                    "\" has a comma): one host a string; list the others under replicas");
   if (parameter(parameters, "host").empty() && parameter(parameters, "hostaddr").empty())
     return "names no host: add host=<name, address or socket folder>";
   if (parameter(parameters, "dbname").empty()) return "names no database: add dbname=<name>";
@@ -221,7 +253,8 @@ std::variant<ConninfoParameters, std::string> parse_conninfo(std::string_view co
 }
 
 std::string_view parameter(const ConninfoParameters& parameters, std::string_view keyword) {
-  const auto it = std::find_if(parameters.rbegin(), parameters.rend(), [&](const auto& p) { return p.first == keyword; });
+  const auto it =
+      std::find_if(parameters.rbegin(), parameters.rend(), [&](const auto& p) { return p.first == keyword; });
   return it == parameters.rend() ? std::string_view{} : std::string_view(it->second);
 }
 
@@ -239,7 +272,8 @@ std::string overrides_conninfo_mistake(std::string_view conninfo) {
   const auto& parameters = std::get<ConninfoParameters>(parsed);
   for (const std::string_view keyword : {"host", "hostaddr", "port", "dbname"})
     if (!parameter(parameters, keyword).empty())
-      return concat("\"", keyword, "\" is not allowed: it overrides who logs in, not where; the backends' own strings say where");
+      return concat("\"", keyword,
+                    "\" is not allowed: it overrides who logs in, not where; the backends' own strings say where");
   return outside_mistake(parameters);
 }
 

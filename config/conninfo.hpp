@@ -10,7 +10,7 @@
 
 namespace weir::config {
 
-using ConninfoParameters = std::vector<std::pair<std::string, std::string>>;   // in the order written
+using ConninfoParameters = std::vector<std::pair<std::string, std::string>>;  // in the order written
 
 // Both forms, "host=h dbname=d" and "postgresql://user@h:5432/d?sslmode=require"; otherwise what is wrong (never with
 // a value in it: it may be a password). Several hosts come back as libpq has them, separated by commas.

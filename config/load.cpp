@@ -76,7 +76,8 @@ class Loader {
   void report_root_strangers(const Section& root) {
     const auto known = nested_tables("", false);
     for (const auto& [key, node] : *root.table)
-      if (std::find(known.begin(), known.end(), key.str()) == known.end()) report_stranger(reader_, root, key.str(), known);
+      if (std::find(known.begin(), known.end(), key.str()) == known.end())
+        report_stranger(reader_, root, key.str(), known);
   }
 
   template <class S>
@@ -94,7 +95,8 @@ class Loader {
     if (!settings_.listen.addresses.empty() || !settings_.listen.unix_socket_dir.empty()) return;
     const auto listen = section_of(root, "listen");
     if (!listen || reader_.reported(*listen, "address") || reader_.reported(*listen, "unix_socket_dir")) return;
-    reader_.report(*listen, "address", "no address and no unix_socket_dir: nobody could connect; give at least one of them");
+    reader_.report(*listen, "address",
+                   "no address and no unix_socket_dir: nobody could connect; give at least one of them");
   }
 
   void check_pool(const Section& root) {
@@ -102,8 +104,9 @@ class Loader {
     const auto section = section_of(root, "pool");
     if (!section || pool.min <= pool.size) return;
     if (reader_.reported(*section, "min") || reader_.reported(*section, "size")) return;
-    reader_.report(*section, "min", concat("expected at most pool.size (", std::to_string(pool.size), "), got ",
-                                           std::to_string(pool.min)));
+    reader_.report(
+        *section, "min",
+        concat("expected at most pool.size (", std::to_string(pool.size), "), got ", std::to_string(pool.min)));
   }
 
   // A table of the root that has been read already; nothing where it is absent or no table.
@@ -162,8 +165,9 @@ class Loader {
     if (failure == nullptr) return read_users_text(path, std::get<std::string>(text));
     if (settings_.auth.method == AuthMethod::trust && !named) return;
     const unsigned line = auth ? auth->line("users_file") : 0;
-    reader_.report(line, "auth.users_file", concat("cannot read ", path, ": ", failure->message(),
-                                                   "; expected a readable file of [[user]] tables"));
+    reader_.report(
+        line, "auth.users_file",
+        concat("cannot read ", path, ": ", failure->message(), "; expected a readable file of [[user]] tables"));
   }
 
   void read_users_text(const std::string& path, const std::string& text) {
@@ -184,7 +188,8 @@ class Loader {
     User& user = settings_.users.emplace_back();
     read_rows(reader, section, user, true);
     if (settings_.auth.method != AuthMethod::trust && !section.has("password"))
-      reader.report(section, "password", "missing: expected a password, or a SCRAM-SHA-256 secret (auth.method is \"scram-sha-256\")");
+      reader.report(section, "password",
+                    "missing: expected a password, or a SCRAM-SHA-256 secret (auth.method is \"scram-sha-256\")");
     return user;
   }
 

@@ -66,7 +66,8 @@ std::vector<std::string_view> nested_tables(std::string_view kind, bool users_fi
   return names;
 }
 
-void report_stranger(Reader& reader, const Section& section, std::string_view key, const std::vector<std::string_view>& known) {
+void report_stranger(Reader& reader, const Section& section, std::string_view key,
+                     const std::vector<std::string_view>& known) {
   if (const LaterKey* later = find_later(section.kind, key)) {
     const std::string value = as_toml(*section.table->get(key));
     if (!later->accepted.empty() && value == later->accepted) return;

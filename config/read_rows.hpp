@@ -12,7 +12,8 @@
 namespace weir::config {
 
 // Reports a key that is in no row: as one of a later version, or as unknown with what was perhaps meant.
-void report_stranger(Reader& reader, const Section& section, std::string_view key, const std::vector<std::string_view>& known);
+void report_stranger(Reader& reader, const Section& section, std::string_view key,
+                     const std::vector<std::string_view>& known);
 // Names of the tables that may stand inside a table of `kind`.
 [[nodiscard]] std::vector<std::string_view> nested_tables(std::string_view kind, bool users_file);
 
@@ -29,7 +30,8 @@ void report_strangers(Reader& reader, const Section& section, bool users_file = 
   const std::set<std::string_view> nested(known.begin(), known.end());
   for (const Row<S>& row : rows_of<S>()) known.push_back(row.key);
   for (const auto& [key, node] : *section.table)
-    if (!nested.contains(key.str()) && find_row<S>(key.str()) == nullptr) report_stranger(reader, section, key.str(), known);
+    if (!nested.contains(key.str()) && find_row<S>(key.str()) == nullptr)
+      report_stranger(reader, section, key.str(), known);
 }
 
 // Every key of the table into its member of `out`; unknown and missing keys are reported.

@@ -1,10 +1,11 @@
 // Reader: collects everything that is wrong with one TOML file. Private to config/.
 #pragma once
 
+#include <toml++/toml.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "config/load.hpp"
@@ -14,8 +15,8 @@ namespace weir::config {
 // One table of a file, and how messages call it.
 struct Section {
   const toml::table* table = nullptr;
-  std::string kind;   // "database.shard": whose rows describe it
-  std::string path;   // "database.app.shard.s0": the name in messages
+  std::string kind;  // "database.shard": whose rows describe it
+  std::string path;  // "database.app.shard.s0": the name in messages
 
   [[nodiscard]] std::string key(std::string_view name) const;
   // Of a key, or of the table itself where the key is absent.

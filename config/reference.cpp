@@ -42,9 +42,12 @@ std::string default_of(const Row<S>& row) {
 
 std::string_view reload_text(Reload reload) {
   switch (reload) {
-    case Reload::yes: return "yes";
-    case Reload::no: return "restart";
-    case Reload::never: return "never";
+    case Reload::yes:
+      return "yes";
+    case Reload::no:
+      return "restart";
+    case Reload::never:
+      return "never";
   }
   return "";
 }
@@ -54,14 +57,15 @@ std::string table_of() {
   std::string out = "\n| key | value | default | reload | meaning |\n| --- | --- | --- | --- | --- |\n";
   for (const Row<S>& row : rows_of<S>()) {
     const std::string unit = row.facts.unit.empty() ? std::string() : concat(" (", row.facts.unit, ")");
-    out += concat("| `", row.key, "` | ", escaped(row.allowed(row.facts.limits)), unit, " | ", escaped(default_of(row)), " | ",
-                  reload_text(row.facts.reload), " | ", escaped(row.help), " |\n");
+    out += concat("| `", row.key, "` | ", escaped(row.allowed(row.facts.limits)), unit, " | ", escaped(default_of(row)),
+                  " | ", reload_text(row.facts.reload), " | ", escaped(row.help), " |\n");
   }
   return out;
 }
 
 std::string heading(const SectionFacts& section) {
-  const std::string brackets = section.form == Form::array ? concat("[[", section.kind, "]]") : concat("[", section.kind, "]");
+  const std::string brackets =
+      section.form == Form::array ? concat("[[", section.kind, "]]") : concat("[", section.kind, "]");
   const std::string_view file = section.in_users_file ? " (users file)" : "";
   return concat("\n## `", brackets, "`", file, "\n\n", section.help, "\n");
 }

@@ -12,9 +12,8 @@ void compare(std::string_view table, const S& before, const S& after, std::vecto
     if (row.facts.reload == Reload::yes) continue;
     const std::string old_value = row.show(before), new_value = row.show(after);
     if (old_value == new_value) continue;
-    const std::string_view why = row.facts.reload == Reload::never
-                                     ? " needs the data to be moved: keep the old value"
-                                     : " needs a restart";
+    const std::string_view why =
+        row.facts.reload == Reload::never ? " needs the data to be moved: keep the old value" : " needs a restart";
     out.push_back(concat(table, ".", row.key, ": ", old_value, " -> ", new_value, why));
   }
 }
@@ -26,14 +25,16 @@ std::vector<std::pair<std::string_view, std::string>> map_of(const Database& dat
   return map;
 }
 
-void compare_home(const std::string& path, const Database& before, const Database& after, std::vector<std::string>& out) {
+void compare_home(const std::string& path, const Database& before, const Database& after,
+                  std::vector<std::string>& out) {
   if (before.shards.empty() || after.shards.empty() || before.shards[0].name == after.shards[0].name) return;
   out.push_back(concat(path, ".shard: the first shard (the home of unlisted tables) ", before.shards[0].name, " -> ",
                        after.shards[0].name, " needs a restart"));
 }
 
 // Buckets may move between shards only together with a higher map version, which the shards' identity rows prove.
-void compare_map(const std::string& path, const Database& before, const Database& after, std::vector<std::string>& out) {
+void compare_map(const std::string& path, const Database& before, const Database& after,
+                 std::vector<std::string>& out) {
   const std::uint64_t old_version = before.sharding->map_version, new_version = after.sharding->map_version;
   const std::string versions = concat(std::to_string(old_version), " -> ", std::to_string(new_version));
   if (new_version < old_version) {
@@ -48,7 +49,8 @@ void compare_database(const Database& before, const Database& after, std::vector
   const std::string path = "database." + before.name;
   compare_home(path, before, after, out);
   if (before.sharding.has_value() != after.sharding.has_value()) {
-    out.push_back(concat(path, ".sharding: ", before.sharding ? "sharded -> plain" : "plain -> sharded", " needs a restart"));
+    out.push_back(
+        concat(path, ".sharding: ", before.sharding ? "sharded -> plain" : "plain -> sharded", " needs a restart"));
     return;
   }
   if (!before.sharding) return;

@@ -11,14 +11,14 @@
 
 namespace weir::config {
 
-enum class Reload { yes, no, never };   // never: not even by a restart alone (the data would have to move)
+enum class Reload { yes, no, never };  // never: not even by a restart alone (the data would have to move)
 
 struct RowFacts {
   Limits limits{};
-  std::string_view unit{};        // of integers
+  std::string_view unit{};  // of integers
   Reload reload = Reload::yes;
   bool required = false;
-  bool secret = false;            // its value is never repeated in messages
+  bool secret = false;  // its value is never repeated in messages
 };
 
 template <class S>
@@ -57,7 +57,7 @@ template <class S>
 // Every kind of table the file may hold, in the order of the reference page.
 enum class Form { table, array };
 struct SectionFacts {
-  std::string_view kind;   // "database.shard"
+  std::string_view kind;  // "database.shard"
   Form form;
   bool in_users_file;
   std::string_view help;
@@ -66,7 +66,7 @@ struct SectionFacts {
 
 // Keys and tables of the design that a later version brings.
 struct LaterKey {
-  std::string_view kind;      // of the table it stands in; empty: the top of the file
+  std::string_view kind;  // of the table it stands in; empty: the top of the file
   std::string_view key;
   std::string_view accepted;  // the one value (as TOML) this version already behaves as; empty: none
   std::string_view advice;

@@ -24,9 +24,9 @@ namespace {
 using Params = std::map<std::string, std::string, std::less<>>;
 using Row = std::vector<std::optional<std::string>>;
 
-constexpr int kOldestServer = 120000;   // PQserverVersion() of the oldest release whose catalogs are read right
-constexpr int kParserMajor = 15;        // libpg_query's
-constexpr unsigned kSpareConnections = 2;   // cancel requests, and weirctl
+constexpr int kOldestServer = 120000;      // PQserverVersion() of the oldest release whose catalogs are read right
+constexpr int kParserMajor = 15;           // libpg_query's
+constexpr unsigned kSpareConnections = 2;  // cancel requests, and weirctl
 
 // One line, as every finding is.
 std::string flattened(std::string_view text) {
@@ -60,7 +60,9 @@ class Findings {
   }
   // The last line; the command's exit status.
   int finish(const std::string& path) {
-    const auto count = [](unsigned n, std::string_view what) { return concat(std::to_string(n), " ", what, n == 1 ? "" : "s"); };
+    const auto count = [](unsigned n, std::string_view what) {
+      return concat(std::to_string(n), " ", what, n == 1 ? "" : "s");
+    };
     out_ << path << ": ";
     if (errors_ == 0) out_ << "ok" << (warnings_ == 0 ? "" : ", ");
     if (errors_ != 0) out_ << count(errors_, "error") << (warnings_ == 0 ? "" : ", ");
@@ -86,9 +88,10 @@ void forget_environment() {
 Result<void> overlay(const std::string& conninfo, Params& params) {
   char* why = nullptr;
   const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfoParse(conninfo.c_str(), &why),
-                                                                            &PQconninfoFree);
+                                                                             &PQconninfoFree);
   const std::unique_ptr<char, decltype(&PQfreemem)> message(why, &PQfreemem);
-  if (!options) return Error(sqlstate::kConfigFile, concat("bad connection string: ", why == nullptr ? "out of memory" : why));
+  if (!options)
+    return Error(sqlstate::kConfigFile, concat("bad connection string: ", why == nullptr ? "out of memory" : why));
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
     if (option->val != nullptr && *option->val != '\0') params[option->keyword] = option->val;
   return {};
@@ -100,8 +103,8 @@ Result<Params> params_of(const config::Database& database, const std::string& co
   if (auto parsed = overlay(conninfo, params); !parsed) return parsed.take_error();
   if (auto parsed = overlay(database.maintenance, params); !parsed) return parsed.take_error();
   if (!params.contains("user"))
-    return Error(sqlstate::kConfigFile, concat("nobody to log in as: set maintenance = \"user=...\" in database ", database.name,
-                                               ", or add user= to the connection string"));
+    return Error(sqlstate::kConfigFile, concat("nobody to log in as: set maintenance = \"user=...\" in database ",
+                                               database.name, ", or add user= to the connection string"));
   params.emplace("port", "5432");
   params["gssencmode"] = "disable";
   params["connect_timeout"] = "5";
@@ -138,7 +141,8 @@ class Connection {
     Connection connection(PQconnectdbParams(names.data(), values.data(), 0));
     if (PQstatus(connection.get()) != CONNECTION_OK)
       return Error(sqlstate::kConnectionFailure, flattened(PQerrorMessage(connection.get())));
-    if (auto set = connection.query("SELECT set_config('statement_timeout', '10s', false)"); !set) return set.take_error();
+    if (auto set = connection.query("SELECT set_config('statement_timeout', '10s', false)"); !set)
+      return set.take_error();
     return connection;
   }
 
@@ -174,11 +178,11 @@ class Connection {
 // https://www.postgresql.org/docs/15/functions-admin.html#FUNCTIONS-RECOVERY-CONTROL
 struct ServerFacts {
   bool in_recovery = false;
-  std::int64_t connections = 0;            // for ordinary users
+  std::int64_t connections = 0;  // for ordinary users
   std::int64_t prepared_transactions = 0;
-  std::string system;                      // equal on a primary and its standbys
+  std::string system;  // equal on a primary and its standbys
   bool receiving = false;
-  std::optional<std::int64_t> lag_ms;      // none: nothing was ever replayed
+  std::optional<std::int64_t> lag_ms;  // none: nothing was ever replayed
 };
 
 constexpr std::string_view kFactsQuery = R"(
@@ -220,24 +224,30 @@ Result<std::optional<schema::Identity>> identity_of(Connection& connection) {
   if (!rows) return rows.take_error();
   if (rows->empty()) return std::optional<schema::Identity>{};
   const Row& row = rows->at(0);
-  return std::optional(schema::Identity{row.at(0).value_or(""), row.at(1).value_or(""), static_cast<std::uint64_t>(number(row.at(2)))});
+  return std::optional(
+      schema::Identity{row.at(0).value_or(""), row.at(1).value_or(""), static_cast<std::uint64_t>(number(row.at(2)))});
 }
 
 Result<std::shared_ptr<const schema::Catalog>> catalog_of(Connection& connection, const config::Database& database) {
-  if (auto begun = connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); !begun) return begun.take_error();
+  if (auto begun = connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); !begun)
+    return begun.take_error();
   schema::CatalogBuilder builder(database);
   const auto& queries = schema::catalog_queries();
   for (std::size_t i = 0; i < queries.size(); ++i) {
     auto rows = connection.query(queries[i].sql);
-    if (!rows) return Error(rows.error().code, concat("reading the catalog (", queries[i].name, "): ", rows.error().message));
+    if (!rows)
+      return Error(rows.error().code, concat("reading the catalog (", queries[i].name, "): ", rows.error().message));
     for (const Row& row : *rows)
-      if (auto added = builder.add_row(i, schema::CatalogRow(row.begin(), row.end())); !added) return added.take_error();
+      if (auto added = builder.add_row(i, schema::CatalogRow(row.begin(), row.end())); !added)
+        return added.take_error();
   }
   if (auto ended = connection.query("COMMIT"); !ended) return ended.take_error();
   return builder.finish(1);
 }
 
-std::string text_of(const Error& error) { return error.hint.empty() ? error.message : concat(error.message, ". ", error.hint); }
+std::string text_of(const Error& error) {
+  return error.hint.empty() ? error.message : concat(error.message, ". ", error.hint);
+}
 
 // Connections that Weir may hold to each server (host and port), and which server's bound was looked at already.
 class Demand {
@@ -254,9 +264,10 @@ class Demand {
   std::string mistake(const std::string& server, std::int64_t connections) {
     const unsigned reserve = backends_[server] + kSpareConnections;
     if (!seen_.insert(server).second || connections >= bound_ + reserve) return {};
-    return concat("gives ", std::to_string(connections), " connections (max_connections less those reserved), but Weir may take ",
-                  std::to_string(bound_ + reserve), ": pool.max_per_backend = ", std::to_string(bound_), " and ",
-                  std::to_string(reserve), " for monitoring and cancelling; raise max_connections or lower pool.max_per_backend");
+    return concat(
+        "gives ", std::to_string(connections), " connections (max_connections less those reserved), but Weir may take ",
+        std::to_string(bound_ + reserve), ": pool.max_per_backend = ", std::to_string(bound_), " and ",
+        std::to_string(reserve), " for monitoring and cancelling; raise max_connections or lower pool.max_per_backend");
   }
 
  private:
@@ -279,7 +290,8 @@ class DatabaseCheck {
   }
 
  private:
-  [[nodiscard]] std::string where(const config::Shard& shard, std::string_view role, const std::string& conninfo) const {
+  [[nodiscard]] std::string where(const config::Shard& shard, std::string_view role,
+                                  const std::string& conninfo) const {
     return concat("database ", database_.name, ", shard ", shard.name, ", ", role, " ", server_of(conninfo));
   }
 
@@ -306,7 +318,8 @@ class DatabaseCheck {
   void check_version(const std::string& at, int version) {
     const std::string major = std::to_string(version / 10000);
     if (version < kOldestServer)
-      findings_.error(at, concat("PostgreSQL ", major, " is too old: Weir needs ", std::to_string(kOldestServer / 10000), " or newer"));
+      findings_.error(at, concat("PostgreSQL ", major, " is too old: Weir needs ",
+                                 std::to_string(kOldestServer / 10000), " or newer"));
     if (version / 10000 > kParserMajor && database_.sharding)
       findings_.warning(at, concat("PostgreSQL ", major, " is newer than Weir's parser (", std::to_string(kParserMajor),
                                    "): statements with newer syntax are refused"));
@@ -319,10 +332,13 @@ class DatabaseCheck {
     if (!connection) return;
     primary_system_ = facts.system;
     if (facts.in_recovery)
-      findings_.error(at, "is a standby (pg_is_in_recovery() is true): put its primary here, and this one under replicas");
+      findings_.error(at,
+                      "is a standby (pg_is_in_recovery() is true): put its primary here, and this one under replicas");
     if (database_.sharding && database_.shards.size() > 1 && facts.prepared_transactions == 0)
-      findings_.warning(at, "max_prepared_transactions is 0: transactions over several shards (a later version) will need about "
-                            "as many as pool.max_per_backend");
+      findings_.warning(
+          at,
+          "max_prepared_transactions is 0: transactions over several shards (a later version) will need about "
+          "as many as pool.max_per_backend");
     check_identity(at, shard, *connection);
     check_catalog(at, shard, *connection);
   }
@@ -333,7 +349,9 @@ class DatabaseCheck {
     auto connection = open(at, replica.conninfo, facts);
     if (!connection) return;
     if (!primary_system_.empty() && facts.system != primary_system_)
-      findings_.error(at, "belongs to another cluster than the shard's primary (its system identifier differs): correct the connection string");
+      findings_.error(at,
+                      "belongs to another cluster than the shard's primary (its system identifier differs): correct "
+                      "the connection string");
     if (facts.in_recovery) {
       check_lag(at, facts);
     } else {
@@ -344,18 +362,20 @@ class DatabaseCheck {
 
   void check_lag(const std::string& at, const ServerFacts& facts) {
     if (!facts.receiving)
-      findings_.warning(at, "receives nothing from its primary (no WAL receiver runs): look at primary_conninfo and at its log");
+      findings_.warning(
+          at, "receives nothing from its primary (no WAL receiver runs): look at primary_conninfo and at its log");
     const auto limit = database_.reads.max_lag.count();
     if (limit != 0 && facts.lag_ms.value_or(0) > limit)
-      findings_.warning(at, concat("is ", std::to_string(*facts.lag_ms), " ms behind; reads.max_lag is ", std::to_string(limit),
-                                   " ms, so that it serves no reads"));
+      findings_.warning(at, concat("is ", std::to_string(*facts.lag_ms), " ms behind; reads.max_lag is ",
+                                   std::to_string(limit), " ms, so that it serves no reads"));
   }
 
   void check_identity(const std::string& at, const config::Shard& shard, Connection& connection) {
     if (!database_.sharding) return;
     const auto found = identity_of(connection);
     if (!found) return findings_.error(at, concat("reading weir.identity: ", found.error().message));
-    if (const auto fits = schema::check_identity(database_, shard.name, *found); !fits) return findings_.error(at, text_of(fits.error()));
+    if (const auto fits = schema::check_identity(database_, shard.name, *found); !fits)
+      return findings_.error(at, text_of(fits.error()));
     if (cluster_.empty()) cluster_ = (*found)->cluster;
     if ((*found)->cluster != cluster_)
       findings_.error(at, concat("is a shard of cluster ", (*found)->cluster, ", the ones before are of ", cluster_,
@@ -369,7 +389,8 @@ class DatabaseCheck {
       home_ = *catalog;
       for (const std::string& sentence : schema::advice(**catalog)) findings_.warning(at, sentence);
     } else if (home_ != nullptr) {
-      for (const std::string& sentence : schema::differences(*home_, database_.shards.front().name, **catalog, shard.name))
+      for (const std::string& sentence :
+           schema::differences(*home_, database_.shards.front().name, **catalog, shard.name))
         findings_.error(at, sentence);
     }
   }
@@ -377,8 +398,8 @@ class DatabaseCheck {
   const config::Database& database_;
   Demand& demand_;
   Findings& findings_;
-  std::string primary_system_;   // of the shard being looked at
-  std::string cluster_;          // of the first identity found
+  std::string primary_system_;  // of the shard being looked at
+  std::string cluster_;         // of the first identity found
   std::shared_ptr<const schema::Catalog> home_;
 };
 

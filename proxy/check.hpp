@@ -11,8 +11,9 @@ namespace weir::proxy {
 // Mistakes in the file: "weir.toml:12: pool.size: ...". About the databases: "error: database app, shard s1, primary
 // 127.0.0.1:5433: ..."; a "warning: " is worth reading but serves.
 //
-// With `connect`, logs in to every primary and replica one after the other (5 s each at most) as database.maintenance, reads only,
-// and blocks meanwhile. It removes libpq's variables (PGHOST ...) from this process's environment: the file alone counts.
+// With `connect`, logs in to every primary and replica one after the other (5 s each at most) as database.maintenance,
+// reads only, and blocks meanwhile. It removes libpq's variables (PGHOST ...) from this process's environment: the file
+// alone counts.
 int run_check(const std::string& path, bool connect, std::ostream& out);
 
 }  // namespace weir::proxy

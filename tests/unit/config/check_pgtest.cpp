@@ -33,10 +33,13 @@ std::string output_of(const std::string& command) {
 
 void execute(const std::string& port, const std::string& sql) {
   const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(
-      PQconnectdb(("host=127.0.0.1 dbname=app user=postgres options='-c client_min_messages=warning' port=" + port).c_str()), &PQfinish);
+      PQconnectdb(
+          ("host=127.0.0.1 dbname=app user=postgres options='-c client_min_messages=warning' port=" + port).c_str()),
+      &PQfinish);
   const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection.get(), sql.c_str()), &PQclear);
   const auto status = PQresultStatus(result.get());
-  ASSERT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) << sql << ": " << PQerrorMessage(connection.get());
+  ASSERT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+      << sql << ": " << PQerrorMessage(connection.get());
 }
 
 class CheckConnect : public testing::Test {
@@ -46,11 +49,12 @@ class CheckConnect : public testing::Test {
     std::string pattern = "/tmp/wXXXXXX";
     folder_ = new std::string(::mkdtemp(pattern.data()));
     const std::string clusters = WEIR_SOURCE_DIR "/scripts/lib/clusters";
-    output_of(clusters + " start --dir " + *folder_ + " --shards 2 --replicas 1 --set max_prepared_transactions=0 --owner-pid " +
-              std::to_string(::getpid()));
+    output_of(clusters + " start --dir " + *folder_ +
+              " --shards 2 --replicas 1 --set max_prepared_transactions=0 --owner-pid " + std::to_string(::getpid()));
     const std::string reader =
         "import json,sys\n"
-        "for s in json.load(open(sys.argv[1]))[\"shards\"]: print(s[\"primary\"][\"port\"], s[\"replicas\"][0][\"port\"])";
+        "for s in json.load(open(sys.argv[1]))[\"shards\"]: print(s[\"primary\"][\"port\"], "
+        "s[\"replicas\"][0][\"port\"])";
     std::istringstream ports(output_of("/usr/bin/python3 -c '" + reader + "' " + *folder_ + "/clusters.json"));
     for (std::string& port : ports_) ports >> port;
   }
@@ -63,15 +67,18 @@ class CheckConnect : public testing::Test {
   void SetUp() override {
     ASSERT_NE(ports_[3], "") << "no clusters";
     for (const int shard : {0, 1}) {
-      execute(primary(shard), "DROP SCHEMA IF EXISTS weir CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
-                              "CREATE TABLE orders (user_id bigint, id bigint, note text, PRIMARY KEY (user_id, id))");
+      execute(primary(shard),
+              "DROP SCHEMA IF EXISTS weir CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
+              "CREATE TABLE orders (user_id bigint, id bigint, note text, PRIMARY KEY (user_id, id))");
       initialise(shard, kClusterA, "s" + std::to_string(shard));
     }
   }
 
   static void initialise(int shard, std::string_view cluster, const std::string& name, std::uint64_t map_version = 1) {
     execute(primary(shard), "DROP SCHEMA IF EXISTS weir CASCADE");
-    for (const std::string& sql : schema::init_statements({std::string(cluster), name, map_version}, static_cast<std::uint16_t>(shard))) execute(primary(shard), sql);
+    for (const std::string& sql :
+         schema::init_statements({std::string(cluster), name, map_version}, static_cast<std::uint16_t>(shard)))
+      execute(primary(shard), sql);
   }
 
   static std::string primary(int shard) { return ports_[shard == 0 ? 0 : 2]; }
@@ -116,14 +123,16 @@ class CheckConnect : public testing::Test {
   static void wait_for_replicas() {
     for (const int shard : {0, 1}) {
       const auto value = [](const std::string& port, const std::string& sql) {
-        const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb((conninfo(port) + " user=postgres").c_str()), &PQfinish);
+        const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(
+            PQconnectdb((conninfo(port) + " user=postgres").c_str()), &PQfinish);
         const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(connection.get(), sql.c_str()), &PQclear);
         return PQntuples(result.get()) == 1 ? std::string(PQgetvalue(result.get(), 0, 0)) : std::string();
       };
       const std::string lsn = value(primary(shard), "SELECT pg_current_wal_flush_lsn()");
       const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
       while (value(replica(shard), "SELECT pg_last_wal_replay_lsn() >= '" + lsn + "'") != "t")
-        ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "the replica of shard " << shard << " does not catch up";
+        ASSERT_LT(std::chrono::steady_clock::now(), deadline)
+            << "the replica of shard " << shard << " does not catch up";
     }
   }
 
@@ -146,9 +155,12 @@ TEST_F(CheckConnect, SwappedShardsAreTold) {
   std::swap(wanted.primary[0], wanted.primary[1]);
   const Outcome outcome = check(wanted);
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(1)) + "shard s0 of database app: the server says it is shard s1"));
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(1, "primary", primary(0)) + "shard s1 of database app: the server says it is shard s0"));
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "replica", replica(0)) + "belongs to another cluster than the shard's primary"));
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(1)) +
+                                      "shard s0 of database app: the server says it is shard s1"));
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(1, "primary", primary(0)) +
+                                      "shard s1 of database app: the server says it is shard s0"));
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "replica", replica(0)) +
+                                      "belongs to another cluster than the shard's primary"));
 }
 
 TEST_F(CheckConnect, AShardThatWasNeverInitialisedGetsAHint) {
@@ -160,7 +172,8 @@ TEST_F(CheckConnect, AShardThatWasNeverInitialisedGetsAHint) {
 
 TEST_F(CheckConnect, ShardsOfTwoClustersAndOtherMapVersionsAreTold) {
   initialise(1, kClusterB, "s1");
-  EXPECT_THAT(check(good()).text, HasSubstr("error: " + at(1, "primary", primary(1)) + "is a shard of cluster " + std::string(kClusterB)));
+  EXPECT_THAT(check(good()).text,
+              HasSubstr("error: " + at(1, "primary", primary(1)) + "is a shard of cluster " + std::string(kClusterB)));
   initialise(1, kClusterA, "s1", 2);
   const Outcome outcome = check(good());
   EXPECT_EQ(outcome.status, 1);
@@ -183,16 +196,18 @@ TEST_F(CheckConnect, AnUnreachableBackendDoesNotHideTheOthers) {
   wanted.primary[0] = "1";
   const Outcome outcome = check(wanted);
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.text, AllOf(HasSubstr("error: " + at(0, "primary", "1") + "connection to server at"), HasSubstr("Connection refused")));
+  EXPECT_THAT(outcome.text, AllOf(HasSubstr("error: " + at(0, "primary", "1") + "connection to server at"),
+                                  HasSubstr("Connection refused")));
   EXPECT_THAT(outcome.text, HasSubstr("error: " + at(1, "primary", primary(1))));
 }
 
 TEST_F(CheckConnect, TheBoundMustFitIntoMaxConnections) {
   Wanted wanted = good();
-  wanted.pool = "max_per_backend = 95";   // of 100 less 3
+  wanted.pool = "max_per_backend = 95";  // of 100 less 3
   const Outcome outcome = check(wanted);
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) + "gives 97 connections (max_connections less those reserved), "
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) +
+                                      "gives 97 connections (max_connections less those reserved), "
                                       "but Weir may take 98: pool.max_per_backend = 95 and 3 for monitoring"));
 }
 
@@ -201,7 +216,8 @@ TEST_F(CheckConnect, SchemaDifferencesAreErrorsAndAdviceIsAWarning) {
   execute(primary(0), "ALTER TABLE orders ADD UNIQUE (id)");
   const Outcome outcome = check(good());
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(1, "primary", primary(1)) + "column note of table public.orders is text on shard s0"));
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(1, "primary", primary(1)) +
+                                      "column note of table public.orders is text on shard s0"));
   EXPECT_THAT(outcome.text, HasSubstr("warning: " + at(0, "primary", primary(0))));
   EXPECT_THAT(outcome.text, HasSubstr("unique"));
 }
@@ -224,7 +240,8 @@ TEST_F(CheckConnect, TheFileAloneSaysWhereAndAsWhomToLogIn) {
   wanted.database = "";
   const Outcome outcome = check(wanted);
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) + "nobody to log in as: set maintenance = \"user=...\" in database app"));
+  EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) +
+                                      "nobody to log in as: set maintenance = \"user=...\" in database app"));
 }
 
 TEST(Check, CountsTheMistakesOfTheFile) {

@@ -18,20 +18,24 @@ ConninfoParameters parsed(std::string_view text) {
 }
 
 TEST(Conninfo, ReadsKeywordsAndValuesAsLibpqDoes) {
-  EXPECT_THAT(parsed("host=a  port = 5433 dbname='my db'"), ElementsAre(Pair("host", "a"), Pair("port", "5433"), Pair("dbname", "my db")));
-  EXPECT_THAT(parsed(R"(password='it\'s \\' user=a\ b)"), ElementsAre(Pair("password", R"(it's \)"), Pair("user", "a b")));
+  EXPECT_THAT(parsed("host=a  port = 5433 dbname='my db'"),
+              ElementsAre(Pair("host", "a"), Pair("port", "5433"), Pair("dbname", "my db")));
+  EXPECT_THAT(parsed(R"(password='it\'s \\' user=a\ b)"),
+              ElementsAre(Pair("password", R"(it's \)"), Pair("user", "a b")));
   EXPECT_THAT(parsed("host='' dbname=d"), ElementsAre(Pair("host", ""), Pair("dbname", "d")));
   EXPECT_THAT(parsed("  "), ElementsAre());
 }
 
 TEST(Conninfo, ReadsUris) {
   EXPECT_THAT(parsed("postgresql://me:p%40ss@db:5433/app?sslmode=require&application_name=x"),
-              ElementsAre(Pair("user", "me"), Pair("password", "p@ss"), Pair("host", "db"), Pair("port", "5433"), Pair("dbname", "app"),
-                          Pair("sslmode", "require"), Pair("application_name", "x")));
+              ElementsAre(Pair("user", "me"), Pair("password", "p@ss"), Pair("host", "db"), Pair("port", "5433"),
+                          Pair("dbname", "app"), Pair("sslmode", "require"), Pair("application_name", "x")));
   EXPECT_THAT(parsed("postgres://[::1]:1/d"), ElementsAre(Pair("host", "::1"), Pair("port", "1"), Pair("dbname", "d")));
   EXPECT_THAT(parsed("postgresql://%2Frun%2Fpg/d"), ElementsAre(Pair("host", "/run/pg"), Pair("dbname", "d")));
-  EXPECT_THAT(parsed("postgresql:///d?host=/run&ssl=true"), ElementsAre(Pair("dbname", "d"), Pair("host", "/run"), Pair("sslmode", "require")));
-  EXPECT_THAT(parsed("postgresql://a:1,b/d"), ElementsAre(Pair("host", "a,b"), Pair("port", "1,"), Pair("dbname", "d")));
+  EXPECT_THAT(parsed("postgresql:///d?host=/run&ssl=true"),
+              ElementsAre(Pair("dbname", "d"), Pair("host", "/run"), Pair("sslmode", "require")));
+  EXPECT_THAT(parsed("postgresql://a:1,b/d"),
+              ElementsAre(Pair("host", "a,b"), Pair("port", "1,"), Pair("dbname", "d")));
   EXPECT_THAT(parsed("postgresql://"), ElementsAre());
 }
 
@@ -60,7 +64,8 @@ TEST(Conninfo, ABackendIsOneHostAndOneDatabase) {
   EXPECT_THAT(backend_conninfo_mistake("host=a"), HasSubstr("names no database"));
   EXPECT_THAT(backend_conninfo_mistake("host=a dbname=d port=0"), HasSubstr("1 to 65535"));
   EXPECT_THAT(backend_conninfo_mistake("host=a dbname=d service=x"), HasSubstr("\"service\" is not allowed"));
-  EXPECT_THAT(backend_conninfo_mistake("host=a dbname=d replication=database"), HasSubstr("\"replication\" is not allowed"));
+  EXPECT_THAT(backend_conninfo_mistake("host=a dbname=d replication=database"),
+              HasSubstr("\"replication\" is not allowed"));
 }
 
 TEST(Conninfo, TheSameDatabaseHasTheSameAddressInBothForms) {

@@ -179,7 +179,8 @@ TEST(Load, ReplacesEnvironmentVariablesInStringsAndLeavesTheLiteralForm) {
   ::setenv("WEIR_TEST_HOST", "db.example", 1);
   ::setenv("WEIR_TEST_SECRET", "s3cret", 1);
   const ConfigFile file(
-      "[[database]]\nname = 'app'\n[[database.shard]]\nname = 's0'\nprimary = 'host=${WEIR_TEST_HOST} dbname=app password=a$${b}$c'\n",
+      "[[database]]\nname = 'app'\n[[database.shard]]\nname = 's0'\nprimary = 'host=${WEIR_TEST_HOST} dbname=app "
+      "password=a$${b}$c'\n",
       "[[user]]\nname = 'app'\npassword = '${WEIR_TEST_SECRET}!'\n");
   const Settings settings = file.settings();
   EXPECT_EQ(settings.databases.at(0).shards.at(0).primary, "host=db.example dbname=app password=a${b}$c");
@@ -190,8 +191,10 @@ TEST(Load, ReadsUsersWithPlainAndScramPasswords) {
   const std::string scram =
       "SCRAM-SHA-256$4096:d2Vpci1leGFtcGxlLXNhbA==$weUPwTUgheEAzc9ilbCyLlNhfYV0XBFD6JoRrGoAgts=:"
       "g1imSAXs/yLSngh6SqL7RPv5jVaHjZ4MMFrVpjfCciQ=";
-  const ConfigFile file(plain(), "[[user]]\nname = 'a'\npassword = 'plain'\npool_size = 4\npool_mode = 'session'\n"
-                                 "[[user]]\nname = 'b'\npassword = '" + scram + "'\n");
+  const ConfigFile file(plain(),
+                        "[[user]]\nname = 'a'\npassword = 'plain'\npool_size = 4\npool_mode = 'session'\n"
+                        "[[user]]\nname = 'b'\npassword = '" +
+                            scram + "'\n");
   const Settings settings = file.settings();
   ASSERT_NE(settings.find_user("a"), nullptr);
   EXPECT_EQ(settings.find_user("a")->pool_size, 4U);
@@ -215,7 +218,8 @@ TEST(Load, TrustLetsUsersHaveNoPassword) {
 }
 
 TEST(Load, AcceptsLaterKeysThatAskForWhatThisVersionDoes) {
-  const ConfigFile file(plain("[log]\nslow_query = '0'\n[pool]\nreserve = 0\n", "[database.reads]\nin_transaction = 'primary'\n"));
+  const ConfigFile file(
+      plain("[log]\nslow_query = '0'\n[pool]\nreserve = 0\n", "[database.reads]\nin_transaction = 'primary'\n"));
   EXPECT_THAT(file.problems(), IsEmpty());
 }
 

@@ -16,7 +16,8 @@ TEST(Reference, IsThePageInDocs) {
   std::ifstream in(path);
   std::ostringstream page;
   page << in.rdbuf();
-  EXPECT_EQ(page.str(), reference_markdown()) << "to write the new text, run this test with WEIR_WRITE_DOCS=1 in the environment";
+  EXPECT_EQ(page.str(), reference_markdown())
+      << "to write the new text, run this test with WEIR_WRITE_DOCS=1 in the environment";
 }
 
 TEST(Reference, ShowsDefaultsRangesAndReload) {

@@ -43,8 +43,9 @@ TEST(Reload, NamesWhatNeedsARestart) {
   after.listen.workers = 2;
   after.pool.login_threads = 1;
   EXPECT_THAT(not_reloadable(before, after),
-              ElementsAre("listen.address: [\"127.0.0.1\"] -> [\"::1\"] needs a restart", "listen.port: 6432 -> 7000 needs a restart",
-                          "listen.workers: 0 -> 2 needs a restart", "pool.login_threads: 8 -> 1 needs a restart"));
+              ElementsAre("listen.address: [\"127.0.0.1\"] -> [\"::1\"] needs a restart",
+                          "listen.port: 6432 -> 7000 needs a restart", "listen.workers: 0 -> 2 needs a restart",
+                          "pool.login_threads: 8 -> 1 needs a restart"));
 }
 
 TEST(Reload, NeverChangesHowKeysBecomeBuckets) {
@@ -54,9 +55,11 @@ TEST(Reload, NeverChangesHowKeysBecomeBuckets) {
   after.databases[0].sharding->buckets = 32;
   after.databases[0].shards[1].buckets = {{8, 31}};
   after.databases[0].sharding->map_version = 2;
-  EXPECT_THAT(not_reloadable(before, after),
-              ElementsAre("database.app.sharding.function: \"hash\" -> \"modulo\" needs the data to be moved: keep the old value",
-                          "database.app.sharding.buckets: 16 -> 32 needs the data to be moved: keep the old value"));
+  EXPECT_THAT(
+      not_reloadable(before, after),
+      ElementsAre(
+          "database.app.sharding.function: \"hash\" -> \"modulo\" needs the data to be moved: keep the old value",
+          "database.app.sharding.buckets: 16 -> 32 needs the data to be moved: keep the old value"));
 }
 
 TEST(Reload, MovesBucketsOnlyWithAHigherMapVersion) {
@@ -74,7 +77,8 @@ TEST(Reload, AddsAndRemovesShardsOnlyWithAHigherMapVersion) {
   const Settings before = sharded();
   Settings after = before;
   after.databases[0].shards.push_back({"s2", {}, "host=c dbname=app", {}});
-  EXPECT_THAT(not_reloadable(before, after), ElementsAre(HasSubstr("database.app.shard: shards or their buckets differ")));
+  EXPECT_THAT(not_reloadable(before, after),
+              ElementsAre(HasSubstr("database.app.shard: shards or their buckets differ")));
   after.databases[0].sharding->map_version = 2;
   EXPECT_THAT(not_reloadable(before, after), IsEmpty());
 }
@@ -83,8 +87,9 @@ TEST(Reload, KeepsTheHomeShardAndTheKindOfADatabase) {
   const Settings before = sharded();
   Settings after = before;
   std::swap(after.databases[0].shards[0], after.databases[0].shards[1]);
-  EXPECT_THAT(not_reloadable(before, after),
-              ElementsAre("database.app.shard: the first shard (the home of unlisted tables) s0 -> s1 needs a restart"));
+  EXPECT_THAT(
+      not_reloadable(before, after),
+      ElementsAre("database.app.shard: the first shard (the home of unlisted tables) s0 -> s1 needs a restart"));
   Settings plain = before;
   plain.databases[0].sharding.reset();
   EXPECT_THAT(not_reloadable(before, plain), ElementsAre("database.app.sharding: sharded -> plain needs a restart"));
