@@ -162,6 +162,13 @@ bool treat_table(std::vector<Session>& sessions, const config::Table& table, con
 
 }  // namespace
 
+void make_month(Session& session, const config::Table& table, schema::Month month, Duration patience, std::ostream& out) {
+  config::Table only = table;
+  only.month->ahead = 0;
+  if (!apply_on(session, only, month, patience, out))
+    throw Failure("shard " + session.shard() + ": month " + schema::partition_name(table.name, month) + " cannot be made");
+}
+
 bool partitions(const config::Database& database, const PartitionOptions& options, std::ostream& out) {
   std::vector<Session> sessions = connect_primaries(database);
   if (options.apply) take_lock(sessions.front());

@@ -7,6 +7,7 @@
 
 #include "base/deadline.hpp"
 #include "config/settings.hpp"
+#include "migrate/session.hpp"
 #include "schema/month.hpp"
 
 namespace weir::migrate {
@@ -21,5 +22,8 @@ struct PartitionOptions {
 // when every shard has it; those are printed. Returns false while one is missing or something needs a human (printed).
 // One instance at a time: throws Failure with status kBusy when another holds the lock.
 [[nodiscard]] bool partitions(const config::Database& database, const PartitionOptions& options, std::ostream& out);
+
+// One month of `table` on one shard, by the same safe statements. Throws Failure if something is in its way.
+void make_month(Session& session, const config::Table& table, schema::Month month, Duration patience, std::ostream& out);
 
 }  // namespace weir::migrate

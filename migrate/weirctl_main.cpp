@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "migrate/init.hpp"
+#include "migrate/move_buckets.hpp"
 #include "migrate/partitions.hpp"
 #include "migrate/route.hpp"
 #include "migrate/session.hpp"
@@ -105,6 +106,33 @@ void add_status(CLI::App& app, Common& common, Command& chosen) {
   });
 }
 
+void add_move_buckets(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* command = add_command(app, "move-buckets", "move the rows of some buckets to another shard, with the database paused", common);
+  auto options = std::make_shared<weir::migrate::MoveOptions>();
+  auto recover = std::make_shared<bool>(false);
+  command->add_option("--from", options->from, "the shard that holds the buckets");
+  command->add_option("--to", options->to, "the shard that gets them");
+  command->add_option("--buckets", options->buckets, "which: \"0-99,200\"");
+  command->add_option("--admin", options->admin, "console of a proxy, \"host=... port=... user=...\"; once for each proxy");
+  command->add_flag("--no-proxy", options->no_proxy, "no proxy serves the database now");
+  command->add_flag("--dry-run", options->dry_run, "show what would move, change nothing");
+  command->add_flag("--recover", *recover, "finish or undo a move that was killed");
+  command->callback([&common, &chosen, options, recover] {
+    chosen = [&common, options, recover] {
+      options->config_file = common.file;
+      options->database = common.database;
+      if (*recover) {
+        weir::migrate::recover_move(*options, std::cout);
+        return 0;
+      }
+      if (options->from.empty() || options->to.empty() || options->buckets.empty())
+        throw weir::migrate::Failure("move-buckets needs --from, --to and --buckets (or --recover)", 2);
+      weir::migrate::move_buckets(*options, std::cout);
+      return 0;
+    };
+  });
+}
+
 int run(const Command& command) {
   try {
     return command();
@@ -131,6 +159,7 @@ int main(int argc, char** argv) {
   add_route(app, common, chosen);
   add_partitions(app, common, chosen);
   add_status(app, common, chosen);
+  add_move_buckets(app, common, chosen);
   CLI11_PARSE(app, argc, argv);
   return run(chosen);
 }
