@@ -85,6 +85,7 @@ TEST(Loop, LosesNoWakeUpBetweenTwoThreads) {
   std::thread other([&] { b->run(); });
   a->post(on_a);
   run_to_the_end(*a);
+  b->stop();
   other.join();
   EXPECT_EQ(round, kRounds);
 }
@@ -238,8 +239,9 @@ TEST(Waiter, ANotificationFromACoroutineOfTheSameTurnIsServedInThatTurn) {
   EXPECT_EQ(order, (std::vector<int>{1, 2}));
 }
 
-Task<> ping_pong(Waiter& mine, Waiter& other, const bool& enough) {
-  while (!enough) {
+Task<> ping_pong(Waiter& mine, Waiter& other, const Pipe& pipe, const bool& enough) {
+  for (int i = 0; !enough && i < 3'000'000; i++) {
+    if (i == 10) pipe.put();
     other.notify();
     co_await mine.wait();
   }
@@ -251,15 +253,15 @@ TEST(Waiter, CoroutinesThatWakeEachOtherForEverDoNotKeepTheSocketsWaiting) {
   Waiter a(*loop);
   Waiter b(*loop);
   bool enough = false;
-  Task<> ta = ping_pong(a, b, enough);
-  Task<> tb = ping_pong(b, a, enough);
+  Task<> ta = ping_pong(a, b, pipe, enough);
+  Task<> tb = ping_pong(b, a, pipe, enough);
   ta.start();
   tb.start();
   ASSERT_TRUE(loop->watch(pipe.fds[0], [&] {
     enough = true;
+    EXPECT_FALSE(ta.done());
     loop->stop();
   }).ok());
-  pipe.put();
   run_to_the_end(*loop);
   EXPECT_TRUE(enough);
 }
