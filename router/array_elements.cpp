@@ -13,22 +13,34 @@ bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 std::optional<std::uint32_t> element_type_of(std::uint32_t array_type) noexcept {
   // pg_type.dat: typarray.
   switch (array_type) {
-    case schema::oid::kUnspecified: case schema::oid::kUnknown: return schema::oid::kUnspecified;
-    case 1005: return schema::oid::kInt2;
-    case 1007: return schema::oid::kInt4;
-    case 1016: return schema::oid::kInt8;
-    case 1009: return schema::oid::kText;
-    case 1015: return schema::oid::kVarchar;
-    case 1231: return schema::oid::kNumeric;
-    case 2951: return schema::oid::kUuid;
-    default: return std::nullopt;
+    case schema::oid::kUnspecified:
+    case schema::oid::kUnknown:
+      return schema::oid::kUnspecified;
+    case 1005:
+      return schema::oid::kInt2;
+    case 1007:
+      return schema::oid::kInt4;
+    case 1016:
+      return schema::oid::kInt8;
+    case 1009:
+      return schema::oid::kText;
+    case 1015:
+      return schema::oid::kVarchar;
+    case 1231:
+      return schema::oid::kNumeric;
+    case 2951:
+      return schema::oid::kUuid;
+    default:
+      return std::nullopt;
   }
 }
 
 TextArray::TextArray(std::string_view text) : rest_(text) {
   skip_blanks();
-  if (rest_.starts_with('{')) rest_.remove_prefix(1);
-  else finished_ = ElementState::malformed;
+  if (rest_.starts_with('{'))
+    rest_.remove_prefix(1);
+  else
+    finished_ = ElementState::malformed;
 }
 
 void TextArray::skip_blanks() {
@@ -101,8 +113,8 @@ bool TextArray::separator() {
   return true;
 }
 
-// int32 dimensions, flags, element type; for each dimension int32 size and lower bound; then int32 length (-1: null) and
-// bytes of each element.
+// int32 dimensions, flags, element type; for each dimension int32 size and lower bound; then int32 length (-1: null)
+// and bytes of each element.
 BinaryArray::BinaryArray(ByteView bytes) : rest_(bytes) {
   const auto dimensions = integer();
   const auto flags = integer();

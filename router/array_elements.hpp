@@ -17,8 +17,8 @@ namespace weir::router {
 enum class ElementState { element, null, end, malformed };
 
 // Reads one element after the other; after `end` or `malformed` nothing follows. A view lasts until the next call.
-// Allocates only for elements with backslashes. More than one dimension, bounds ("[0:1]=...") and backslashes outside quotes
-// count as malformed.
+// Allocates only for elements with backslashes. More than one dimension, bounds ("[0:1]=...") and backslashes outside
+// quotes count as malformed.
 class TextArray {
  public:
   explicit TextArray(std::string_view text);
@@ -33,9 +33,9 @@ class TextArray {
   void skip_blanks();
 
   std::string_view rest_;
-  std::string scratch_;          // an element without its backslashes
+  std::string scratch_;  // an element without its backslashes
   bool first_ = true;
-  bool closed_ = false;          // the last brace was read
+  bool closed_ = false;  // the last brace was read
   std::optional<ElementState> finished_;
 };
 
@@ -50,7 +50,7 @@ class BinaryArray {
 
   ByteView rest_;
   std::uint32_t element_type_ = 0;
-  std::int32_t left_ = 0;        // elements; negative: malformed
+  std::int32_t left_ = 0;  // elements; negative: malformed
 };
 
 }  // namespace weir::router

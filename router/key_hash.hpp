@@ -1,5 +1,5 @@
-// A fast keyed hash for cache keys: the seeds are drawn once for each process, so that a client cannot choose statements that
-// collide. It only finds an entry; equality of the whole key decides.
+// A fast keyed hash for cache keys: the seeds are drawn once for each process, so that a client cannot choose
+// statements that collide. It only finds an entry; equality of the whole key decides.
 #pragma once
 
 #include <cstddef>

@@ -9,29 +9,29 @@
 #include "router/key_hash.hpp"
 #include "router/lexer_chars.hpp"
 #include "router/lexer_key.hpp"
+#include "router/lexer_scan.hpp"
 #include "router/lexer_words.hpp"
 
 namespace weir::router {
 namespace {
 
 constexpr std::size_t kMaxDepth = 128;
-constexpr std::size_t kMaxOperator = 63;   // longer: PostgreSQL refuses it
-constexpr std::size_t kSlack = 16;         // room that a token of fixed size may take without asking
+constexpr std::size_t kSlack = 16;  // room that a token of fixed size may take without asking
 
 // What holds inside the present parentheses.
 enum Context : std::uint8_t {
-  kOrdinals = 1,   // an integer may be the position of an output column
-  kTypmods = 2,    // integers are type modifiers
-  kStrings = 4,    // strings are arguments of a function that may look into them
-  kEverything = 8, // so may numbers
+  kOrdinals = 1,    // an integer may be the position of an output column
+  kTypmods = 2,     // integers are type modifiers
+  kStrings = 4,     // strings are arguments of a function that may look into them
+  kEverything = 8,  // so may numbers
 };
 
 // The last token, as far as the next one's meaning depends on it. Those up to `dot` may be part of a type's name.
 enum class Last : std::uint8_t { word, quoted, dot, typecast, nothing, string, open, close, other };
 struct Token {
   Last kind = Last::nothing;
-  std::uint32_t length = 0;              // of a word
-  const std::uint8_t* text = nullptr;    // of a word: folded, in the key
+  std::uint32_t length = 0;            // of a word
+  const std::uint8_t* text = nullptr;  // of a word: folded, in the key
 
   [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(text), length}; }
   [[nodiscard]] std::uint64_t prefix() const { return packed_prefix(text, length); }
@@ -89,26 +89,41 @@ class Lifter {
 
   void token() {
     switch (kKinds[*at_]) {
-      case Kind::blank: ++at_; return;
-      case Kind::word: return word();
-      case Kind::digit: return number();
-      case Kind::op: return operator_or_comment();
-      case Kind::quote: return string(at_, LiteralClass::string);
-      case Kind::double_quote: return quoted_name();
-      case Kind::dollar: return kKinds[peek(1)] == Kind::digit ? parameter() : dollar_string();
-      case Kind::dot: return dot();
-      case Kind::colon: return colon();
-      case Kind::open: return open();
-      case Kind::close: return close();
-      case Kind::comma: return single(Last::other);
-      case Kind::semicolon: return semicolon();
-      case Kind::junk: return stop();
+      case Kind::blank:
+        ++at_;
+        return;
+      case Kind::word:
+        return word();
+      case Kind::digit:
+        return number();
+      case Kind::op:
+        return operator_or_comment();
+      case Kind::quote:
+        return string(at_, LiteralClass::string);
+      case Kind::double_quote:
+        return quoted_name();
+      case Kind::dollar:
+        return kKinds[peek(1)] == Kind::digit ? parameter() : dollar_string();
+      case Kind::dot:
+        return dot();
+      case Kind::colon:
+        return colon();
+      case Kind::open:
+        return open();
+      case Kind::close:
+        return close();
+      case Kind::comma:
+        return single(Last::other);
+      case Kind::semicolon:
+        return semicolon();
+      case Kind::junk:
+        return stop();
     }
   }
 
   // Every token but a comment passes here before it is written. False: the statement begins again.
   bool start(Last kind) {
-    if (ended_) [[unlikely]] {   // a second statement
+    if (ended_) [[unlikely]] {  // a second statement
       restart(true);
       return false;
     }
@@ -164,13 +179,17 @@ class Lifter {
   bool prefixed_string(const std::uint8_t* from, std::uint8_t letter) {
     if (*at_ == '&') {
       if (letter != 'u' || (peek(1) != '\'' && peek(1) != '"')) return false;
-      stop();   // its meaning depends on UESCAPE
+      stop();  // its meaning depends on UESCAPE
       return true;
     }
-    if (letter == 'e') string(from, LiteralClass::escape_string);
-    else if (letter == 'b' || letter == 'x') string(from, LiteralClass::bit_string);
-    else if (letter == 'n') return national();
-    else return false;
+    if (letter == 'e')
+      string(from, LiteralClass::escape_string);
+    else if (letter == 'b' || letter == 'x')
+      string(from, LiteralClass::bit_string);
+    else if (letter == 'n')
+      return national();
+    else
+      return false;
     return true;
   }
 
@@ -208,14 +227,14 @@ class Lifter {
     // A subquery's lists and types are its own. Both words are reserved: they cannot begin an argument.
     if (before_.kind == Last::open && (prefix == packed_prefix("select") || prefix == packed_prefix("with")))
       context_ &= static_cast<std::uint8_t>(~(kOrdinals | kTypmods));
-    const bool label = before_.kind == Last::dot || before_.is("as");   // t.limit
+    const bool label = before_.kind == Last::dot || before_.is("as");  // t.limit
     if ((context_ & kOrdinals) && !label && (last_.bits() & kEndsList))
       context_ &= static_cast<std::uint8_t>(~kOrdinals);
   }
 
   void quoted_name() {
-    const std::uint8_t* past = after_quotes(at_ + 1, '"');
-    if (past == nullptr || past == at_ + 2) return stop();   // unterminated, or the empty name
+    const std::uint8_t* past = after_quotes(at_ + 1, end_, '"');
+    if (past == nullptr || past == at_ + 2) return stop();  // unterminated, or the empty name
     if (!start(Last::quoted)) return;
     const std::string_view name(reinterpret_cast<const char*>(at_) + 1, static_cast<std::size_t>(past - at_) - 2);
     if (!copy(at_, static_cast<std::size_t>(past - at_))) return;
@@ -226,36 +245,10 @@ class Lifter {
 
   // ---- literals ----
 
-  // Behind the closing `quote` of a text in which a doubled one stands for itself; nullptr: none.
-  [[nodiscard]] const std::uint8_t* after_quotes(const std::uint8_t* from, char quote) const {
-    for (;;) {
-      if (from >= end_) return nullptr;
-      const void* found = std::memchr(from, quote, static_cast<std::size_t>(end_ - from));
-      if (found == nullptr) return nullptr;
-      from = static_cast<const std::uint8_t*>(found) + 1;
-      if (from == end_ || *from != static_cast<std::uint8_t>(quote)) return from;
-      ++from;
-    }
-  }
-  // The same where a backslash takes the next byte's meaning away.
-  [[nodiscard]] const std::uint8_t* after_escapes(const std::uint8_t* from) const {
-    while (from < end_) {
-      const std::uint8_t c = *from++;
-      if (c == '\\') {
-        if (from == end_) return nullptr;
-        ++from;
-      } else if (c == '\'') {
-        if (from == end_ || *from != '\'') return from;
-        ++from;
-      }
-    }
-    return nullptr;
-  }
-
   // at_ stands on the opening quote; the literal begins at `from` (its letter, if it has one).
   void string(const std::uint8_t* from, LiteralClass kind) {
     const std::uint8_t* past =
-        kind == LiteralClass::escape_string ? after_escapes(at_ + 1) : after_quotes(at_ + 1, '\'');
+        kind == LiteralClass::escape_string ? after_escapes(at_ + 1, end_) : after_quotes(at_ + 1, end_, '\'');
     if (past == nullptr) return stop();
     // A bit string knows no doubled quotes: what follows is a string of its own.
     if (kind == LiteralClass::bit_string && std::memchr(at_ + 1, '\'', left() - 1) != past - 1) return stop();
@@ -263,7 +256,7 @@ class Lifter {
   }
 
   void string_literal(const std::uint8_t* from, const std::uint8_t* past, LiteralClass kind) {
-    if (last_.kind == Last::string) return stop();   // a continued one, perhaps
+    if (last_.kind == Last::string) return stop();  // a continued one, perhaps
     if (!start(Last::string)) return;
     at_ = past;
     literal(from, kind, keeps_string());
@@ -272,9 +265,17 @@ class Lifter {
   [[nodiscard]] bool keeps_string() const {
     if (context_ & (kTypmods | kStrings | kEverything)) return true;
     switch (before_.kind) {
-      case Last::word: return (before_.bits() & (kExpression | kTyped)) == 0;
-      case Last::quoted: case Last::close: return true;   // "type" 'x', type(3) 'x'
-      case Last::dot: case Last::typecast: case Last::nothing: case Last::string: case Last::open: case Last::other:
+      case Last::word:
+        return (before_.bits() & (kExpression | kTyped)) == 0;
+      case Last::quoted:
+      case Last::close:
+        return true;  // "type" 'x', type(3) 'x'
+      case Last::dot:
+      case Last::typecast:
+      case Last::nothing:
+      case Last::string:
+      case Last::open:
+      case Last::other:
         return false;
     }
     return true;
@@ -338,19 +339,6 @@ class Lifter {
     return at_ != from;
   }
 
-  // The type PostgreSQL gives an integer of that size. None: one of the two that a minus sign gives another type.
-  static std::optional<LiteralClass> integer_class(const std::uint8_t* from, std::size_t size) {
-    while (size > 1 && *from == '0') ++from, --size;
-    if (size > 19) return LiteralClass::numeric;
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) value = value * 10 + (from[i] - std::uint64_t{'0'});
-    constexpr std::uint64_t kInt4 = std::numeric_limits<std::int32_t>::max();
-    constexpr std::uint64_t kInt8 = std::numeric_limits<std::int64_t>::max();
-    if (value == kInt4 + 1 || value == kInt8 + 1) return std::nullopt;
-    if (value <= kInt4) return LiteralClass::int4;
-    return value <= kInt8 ? LiteralClass::int8 : LiteralClass::numeric;
-  }
-
   // ---- everything else ----
 
   void parameter() {
@@ -358,7 +346,7 @@ class Lifter {
     const std::uint8_t* from = at_++;
     digits();
     const auto size = static_cast<std::size_t>(at_ - from);
-    if (size > 6 || (at_ < end_ && kKinds[*at_] == Kind::word)) return stop();   // Bind carries at most 65535
+    if (size > 6 || (at_ < end_ && kKinds[*at_] == Kind::word)) return stop();  // Bind carries at most 65535
     std::memcpy(out_, from, size);
     out_ += size;
     *out_++ = ' ';
@@ -382,8 +370,10 @@ class Lifter {
 
   void semicolon() {
     if (!start(Last::other)) return;
-    if (whole_) *out_++ = ';';
-    else ended_ = true;
+    if (whole_)
+      *out_++ = ';';
+    else
+      ended_ = true;
     ++at_;
   }
 
@@ -401,7 +391,7 @@ class Lifter {
     const bool typmods_end = (context_ & kTypmods) && !(outer & kTypmods);
     context_ = outer;
     single(Last::close);
-    in_type_ = typmods_end;   // numeric(10,2)[3]
+    in_type_ = typmods_end;  // numeric(10,2)[3]
   }
 
   [[nodiscard]] std::uint8_t inside_bracket() const {
@@ -420,7 +410,7 @@ class Lifter {
     const std::uint8_t bits = last_.bits();
     const bool qualified = before_.kind == Last::dot;
     if (!qualified && (bits & kExpression))
-      return last_.is("on") && before_.is("distinct") ? kOrdinals : 0;   // "AS (" begins a subquery
+      return last_.is("on") && before_.is("distinct") ? kOrdinals : 0;  // "AS (" begins a subquery
     if (in_type_ || (bits & kTakesTypmods) || follows_name()) return kTypmods;
     if (takes_object_ids(last_.view())) return kEverything;
     return !qualified && (bits & kComputes) ? 0 : kStrings;
@@ -432,30 +422,12 @@ class Lifter {
   }
 
   void operator_or_comment() {
-    if (starts_comment(at_)) return *at_ == '-' ? line_comment() : block_comment();
-    const std::size_t size = operator_size();
+    if (starts_comment(at_, end_)) return *at_ == '-' ? line_comment() : block_comment();
+    const std::size_t size = operator_size(at_, end_);
     if (size > kMaxOperator) return stop();
     if (!start(Last::other) || !copy(at_, size)) return;
     *out_++ = ' ';
     at_ += size;
-  }
-
-  [[nodiscard]] bool starts_comment(const std::uint8_t* p) const {
-    if (p + 1 >= end_) return false;
-    return (p[0] == '-' && p[1] == '-') || (p[0] == '/' && p[1] == '*');
-  }
-
-  // A run of operator characters up to a comment. A trailing + or - belongs to it only if some character in it is not one of
-  // standard SQL's, so that "a=-1" is what it seems.
-  [[nodiscard]] std::size_t operator_size() const {
-    const std::uint8_t* past = at_ + 1;
-    while (past < end_ && kKinds[*past] == Kind::op && !starts_comment(past)) ++past;
-    auto size = static_cast<std::size_t>(past - at_);
-    if (size == 1 || (past[-1] != '+' && past[-1] != '-')) return size;
-    const std::string_view run(reinterpret_cast<const char*>(at_), size - 1);
-    if (run.find_first_of("~!@#^&|`?%") != std::string_view::npos) return size;
-    while (size > 1 && (at_[size - 1] == '+' || at_[size - 1] == '-')) --size;
-    return size;
   }
 
   void line_comment() {
@@ -464,19 +436,9 @@ class Lifter {
 
   void block_comment() {
     const std::uint8_t* from = at_;
-    std::size_t nesting = 0;
-    do {
-      if (left() < 2) return stop();
-      if (at_[0] == '/' && at_[1] == '*') {
-        ++nesting;
-        at_ += 2;
-      } else if (at_[0] == '*' && at_[1] == '/') {
-        --nesting;
-        at_ += 2;
-      } else {
-        ++at_;
-      }
-    } while (nesting > 0);
+    const std::uint8_t* past = after_comment(at_, end_);
+    if (past == nullptr) return stop();
+    at_ = past;
     if (is_hint(from)) hint(from);
   }
 
@@ -504,12 +466,12 @@ class Lifter {
   std::uint8_t* limit_ = nullptr;
   Token last_, before_;
   std::size_t depth_ = 0;
-  std::uint8_t context_ = 0;        // Context bits
-  bool known_ = false;              // what kind of statement it is
-  bool whole_ = false;              // nothing is lifted
-  bool ended_ = false;              // a ';' was read
-  bool in_type_ = false;            // since "::" or AS nothing but a name has come
-  bool stopped_ = false;            // in doubt
+  std::uint8_t context_ = 0;  // Context bits
+  bool known_ = false;        // what kind of statement it is
+  bool whole_ = false;        // nothing is lifted
+  bool ended_ = false;        // a ';' was read
+  bool in_type_ = false;      // since "::" or AS nothing but a name has come
+  bool stopped_ = false;      // in doubt
   std::array<std::uint8_t, kMaxDepth> saved_;
 };
 

@@ -9,11 +9,24 @@ namespace weir::router {
 
 // Bytes from 0x80 on are letters, whatever the encoding. '\v' is no blank in this version.
 enum class Kind : std::uint8_t {
-  junk, blank, word, digit, op, quote, double_quote, dollar, dot, colon, open, close, comma, semicolon
+  junk,
+  blank,
+  word,
+  digit,
+  op,
+  quote,
+  double_quote,
+  dollar,
+  dot,
+  colon,
+  open,
+  close,
+  comma,
+  semicolon
 };
 
 constexpr std::array<Kind, 256> make_kinds() {
-  std::array<Kind, 256> kinds{};   // junk: control characters, braces, backslash
+  std::array<Kind, 256> kinds{};  // junk: control characters, braces, backslash
   const auto set = [&kinds](std::string_view characters, Kind kind) {
     for (const char c : characters) kinds[static_cast<unsigned char>(c)] = kind;
   };

@@ -15,7 +15,7 @@
 
 namespace weir::router::lexer_key {
 
-inline constexpr std::uint8_t kLifted = 0x01;       // to 0x01 + the last LiteralClass
+inline constexpr std::uint8_t kLifted = 0x01;  // to 0x01 + the last LiteralClass
 inline constexpr std::uint8_t kTypecast = 0x10;
 inline constexpr std::uint8_t kColonEquals = 0x11;
 inline constexpr std::uint8_t kKept = 0x12;

@@ -9,14 +9,17 @@ namespace {
 // Words by what is known of them; a word may stand in several groups.
 struct Group {
   std::uint8_t bits;
-  std::string_view words;   // separated by one blank
+  std::string_view words;  // separated by one blank
 };
 
 constexpr Group kGroups[] = {
     {kExpression,
-     "all and any array as between both by case cast coalesce collate cross default distinct else except exists fetch for "
-     "from full greatest group having ilike in inner intersect into is isnull join lateral leading least like limit materialized "
-     "natural      not notnull nullif offset on only or order outer returning row select similar some symmetric table tablesample then "
+     "all and any array as between both by case cast coalesce collate cross default distinct else except exists fetch "
+     "for "
+     "from full greatest group having ilike in inner intersect into is isnull join lateral leading least like limit "
+     "materialized "
+     "natural      not notnull nullif offset on only or order outer returning row select similar some symmetric table "
+     "tablesample then "
      "to trailing union using values variadic when where window with"},
     {kEndsList, "except fetch for having intersect limit offset returning union window"},
     {kComputes,
@@ -28,19 +31,23 @@ constexpr Group kGroups[] = {
      "jsonb_strip_nulls jsonb_typeof json_typeof left length ln log lower lpad ltrim make_date make_interval make_time "
      "make_timestamp make_timestamptz max md5 min mod octet_length overlay position power regexp_match regexp_matches "
      "regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse right round rpad rtrim sha224 "
-     "sha256 sha384 sha512 sign split_part sqrt starts_with string_agg string_to_array strpos substr substring sum to_char "
+     "sha256 sha384 sha512 sign split_part sqrt starts_with string_agg string_to_array strpos substr substring sum "
+     "to_char "
      "to_date to_hex to_json to_jsonb to_number to_timestamp translate trim trunc unnest upper width_bucket"},
     {kTakesTypmods,
-     "bit bpchar char character current_time current_timestamp dec decimal float interval localtime localtimestamp nchar "
+     "bit bpchar char character current_time current_timestamp dec decimal float interval localtime localtimestamp "
+     "nchar "
      "numeric precision second time timestamp timestamptz timetz varbit varchar varying zone"},
     {kTyped,
-     "bool boolean date float8 inet int int2 int4 int8 integer bigint interval json jsonb nchar numeric smallint text time "
+     "bool boolean date float8 inet int int2 int4 int8 integer bigint interval json jsonb nchar numeric smallint text "
+     "time "
      "timestamp timestamptz timetz uuid"},
     {kNamesObject,
-     "regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype"},
+     "regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole "
+     "regtype"},
 };
 
-constexpr std::size_t kSlots = 1024;          // a power of two, at most a third full
+constexpr std::size_t kSlots = 1024;  // a power of two, at most a third full
 constexpr std::size_t kLongestWord = 24;
 
 struct Slot {

@@ -1,5 +1,5 @@
-// What the lexer knows of SQL's words: whether a parenthesis or a string right after one is an ordinary expression, type
-// modifiers, or something whose value may matter to the plan. Unknown words are taken for the worst.
+// What the lexer knows of SQL's words: whether a parenthesis or a string right after one is an ordinary expression,
+// type modifiers, or something whose value may matter to the plan. Unknown words are taken for the worst.
 #pragma once
 
 #include <bit>
@@ -10,12 +10,13 @@
 namespace weir::router {
 
 enum WordBits : std::uint8_t {
-  kExpression = 1,   // a reserved word or clause: "(" or a string after it begins an ordinary expression, list or subquery
-  kComputes = 2,     // a built-in whose string arguments are plain data: they name no relation, setting or SQL
-  kTakesTypmods = 4, // a type (or CURRENT_TIME and the like): integers in parentheses after it are modifiers
-  kTyped = 8,        // TYPE 'string' is a plain constant
-  kEndsList = 16,    // the reserved word ends an ORDER BY or GROUP BY list
-  kNamesObject = 32, // regclass and its kin: a string becomes the name of an object
+  kExpression =
+      1,          // a reserved word or clause: "(" or a string after it begins an ordinary expression, list or subquery
+  kComputes = 2,  // a built-in whose string arguments are plain data: they name no relation, setting or SQL
+  kTakesTypmods = 4,  // a type (or CURRENT_TIME and the like): integers in parentheses after it are modifiers
+  kTyped = 8,         // TYPE 'string' is a plain constant
+  kEndsList = 16,     // the reserved word ends an ORDER BY or GROUP BY list
+  kNamesObject = 32,  // regclass and its kin: a string becomes the name of an object
 };
 
 // The first eight bytes of a word as a number, the rest of a shorter word zero. `text` must have 8 readable bytes.

@@ -35,13 +35,22 @@ std::string_view undollared(std::string_view text) {
 // The character that \c stands for; 0: a number in some base follows, or c is rare.
 char escaped(char c) {
   switch (c) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case '\\': case '\'': case '"': return c;
-    default: return 0;
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    case '\\':
+    case '\'':
+    case '"':
+      return c;
+    default:
+      return 0;
   }
 }
 
@@ -51,7 +60,7 @@ std::optional<std::string> unescaped(std::string_view inside, bool backslashes) 
   for (std::size_t at = 0; at < inside.size(); ++at) {
     char c = inside[at];
     if (c == '\'') {
-      ++at;   // doubled
+      ++at;  // doubled
     } else if (c == '\\' && backslashes) {
       c = ++at < inside.size() ? escaped(inside[at]) : '\0';
       if (c == 0) return std::nullopt;
@@ -63,8 +72,8 @@ std::optional<std::string> unescaped(std::string_view inside, bool backslashes) 
 
 std::optional<KeyValue> from_string(KeyType type, std::string_view text, bool backslashes) {
   const std::string_view inside = unquoted(text);
-  const bool plain = inside.find('\'') == std::string_view::npos &&
-                     (!backslashes || inside.find('\\') == std::string_view::npos);
+  const bool plain =
+      inside.find('\'') == std::string_view::npos && (!backslashes || inside.find('\\') == std::string_view::npos);
   if (plain) return schema::key_from_text(type, inside);
   const auto value = unescaped(inside, backslashes);
   return value ? schema::key_from_text(type, *value) : std::nullopt;
@@ -74,11 +83,18 @@ std::optional<KeyValue> from_string(KeyType type, std::string_view text, bool ba
 
 std::optional<KeyValue> key_from_literal(KeyType type, LiteralClass kind, std::string_view text, bool negated) {
   switch (kind) {
-    case LiteralClass::int4: case LiteralClass::int8: case LiteralClass::numeric: return from_number(type, text, negated);
-    case LiteralClass::string: return negated ? std::nullopt : from_string(type, text, false);
-    case LiteralClass::escape_string: return negated ? std::nullopt : from_string(type, text, true);
-    case LiteralClass::dollar_string: return negated ? std::nullopt : schema::key_from_text(type, undollared(text));
-    case LiteralClass::bit_string: return std::nullopt;
+    case LiteralClass::int4:
+    case LiteralClass::int8:
+    case LiteralClass::numeric:
+      return from_number(type, text, negated);
+    case LiteralClass::string:
+      return negated ? std::nullopt : from_string(type, text, false);
+    case LiteralClass::escape_string:
+      return negated ? std::nullopt : from_string(type, text, true);
+    case LiteralClass::dollar_string:
+      return negated ? std::nullopt : schema::key_from_text(type, undollared(text));
+    case LiteralClass::bit_string:
+      return std::nullopt;
   }
   return std::nullopt;
 }

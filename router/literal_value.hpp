@@ -9,9 +9,10 @@
 
 namespace weir::router {
 
-// `text` is the literal with its quotes. `negated`: a minus stood before it. None: PostgreSQL would raise an error, or the
-// literal is of a kind or an escape that is not read here (bit strings, \x41, \u0041). Allocates for text keys only.
-[[nodiscard]] std::optional<schema::KeyValue> key_from_literal(schema::KeyType type, LiteralClass kind, std::string_view text,
-                                                               bool negated);
+// `text` is the literal with its quotes. `negated`: a minus stood before it. None: PostgreSQL would raise an error, or
+// the literal is of a kind or an escape that is not read here (bit strings, \x41, \u0041). Allocates for text keys
+// only.
+[[nodiscard]] std::optional<schema::KeyValue> key_from_literal(schema::KeyType type, LiteralClass kind,
+                                                               std::string_view text, bool negated);
 
 }  // namespace weir::router

@@ -32,7 +32,8 @@ std::size_t size_of(const Plan& plan) noexcept {
     for (const KeySource& source : binding.values) bytes += size_of_source(source);
   }
   if (plan.refusal)
-    bytes += size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
+    bytes +=
+        size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
   return bytes;
 }
 

@@ -1,7 +1,7 @@
 // PlanCache: plans by lifted token stream and context, bounded in bytes.
 //
-// A hash finds an entry, the whole key decides. What was not asked for lately goes first (CLOCK: a hit costs one store).
-// Not thread-safe: one for each Router.
+// A hash finds an entry, the whole key decides. What was not asked for lately goes first (CLOCK: a hit costs one
+// store). Not thread-safe: one for each Router.
 #pragma once
 
 #include <cstddef>
@@ -41,9 +41,9 @@ class PlanCache {
     std::uint64_t hash = 0;
     std::vector<std::uint8_t> key;
     PlanRef plan;
-    Entry* next = nullptr;      // in its bucket
+    Entry* next = nullptr;  // in its bucket
     std::size_t bytes = 0;
-    bool used = false;          // since the hand last passed
+    bool used = false;  // since the hand last passed
   };
 
   Entry*& bucket_of(std::uint64_t hash) { return buckets_[hash & (buckets_.size() - 1)]; }
@@ -53,9 +53,9 @@ class PlanCache {
   void grow_buckets();
 
   std::size_t max_bytes_;
-  std::vector<std::unique_ptr<Entry>> entries_;   // the clock's face
+  std::vector<std::unique_ptr<Entry>> entries_;  // the clock's face
   std::size_t hand_ = 0;
-  std::vector<Entry*> buckets_;                   // a power of two of them, or none
+  std::vector<Entry*> buckets_;  // a power of two of them, or none
   CacheCounters counters_;
 };
 

@@ -46,13 +46,19 @@ class Resolver {
  private:
   Result<void> take(const KeySource& source) {
     switch (source.kind) {
-      case KeySource::Kind::literal: return take_literal(source);
-      case KeySource::Kind::parameter: return take_parameter(source);
-      case KeySource::Kind::parameter_array: return take_array(source);
-      case KeySource::Kind::fixed: return land_or(source, source.value, "a constant");
-      case KeySource::Kind::null: return take_null();
+      case KeySource::Kind::literal:
+        return take_literal(source);
+      case KeySource::Kind::parameter:
+        return take_parameter(source);
+      case KeySource::Kind::parameter_array:
+        return take_array(source);
+      case KeySource::Kind::fixed:
+        return land_or(source, source.value, "a constant");
+      case KeySource::Kind::null:
+        return take_null();
     }
-    return Error(sqlstate::kInternal, concat("table ", binding_->table, " has a binding of an unknown kind"), "report this");
+    return Error(sqlstate::kInternal, concat("table ", binding_->table, " has a binding of an unknown kind"),
+                 "report this");
   }
 
   Result<void> take_literal(const KeySource& source) {
@@ -69,10 +75,11 @@ class Resolver {
   // Fails where Bind gave fewer parameters.
   Result<const Parameter*> parameter(const KeySource& source) const {
     if (source.index < arguments_.parameters.size()) return &arguments_.parameters[source.index];
-    return Error(sqlstate::kProtocolViolation,
-                 concat("bind message supplies ", std::to_string(arguments_.parameters.size()),
-                        " parameters, but the key of table ", binding_->table, " is $", std::to_string(source.index + 1)),
-                 "bind every parameter of the statement");
+    return Error(
+        sqlstate::kProtocolViolation,
+        concat("bind message supplies ", std::to_string(arguments_.parameters.size()),
+               " parameters, but the key of table ", binding_->table, " is $", std::to_string(source.index + 1)),
+        "bind every parameter of the statement");
   }
 
   // The type to read the parameter as: what the plan says, else Parse's, else (0) the column's.
@@ -122,15 +129,14 @@ class Resolver {
   Result<void> take_binary(const KeySource& source, std::uint32_t type, ByteView bytes) {
     BinaryArray array(bytes);
     const std::uint32_t sent = array.element_type();
-    if (type != schema::oid::kUnspecified && sent != 0 && sent != type)
-      return unreadable(source, "the array");
+    if (type != schema::oid::kUnspecified && sent != 0 && sent != type) return unreadable(source, "the array");
     for (ByteView element;;) {
       const ElementState state = array.next(element);
       if (state == ElementState::end) return {};
       if (state == ElementState::malformed) return unreadable(source, "the array");
       if (state == ElementState::null) continue;
-      auto landed = land_or(source, schema::key_from_parameter(source.type, sent, true, element),
-                            "an element of the array");
+      auto landed =
+          land_or(source, schema::key_from_parameter(source.type, sent, true, element), "an element of the array");
       if (!landed) return landed;
     }
   }
@@ -176,9 +182,9 @@ class Resolver {
     std::size_t count = 0;
     for (const bool seen : seen_) count += seen ? 1 : 0;
     const std::string& table = several_on_->table;
-    return refusal(concat("the statement needs ", std::to_string(count), " shards: keys of table ", table, " lie on them"),
-                   concat("a later version scatters; bind the key of ", table,
-                          " to one value, or run one statement a shard"));
+    return refusal(
+        concat("the statement needs ", std::to_string(count), " shards: keys of table ", table, " lie on them"),
+        concat("a later version scatters; bind the key of ", table, " to one value, or run one statement a shard"));
   }
 
   Error unreadable(const KeySource& source, std::string_view what) const {
@@ -192,22 +198,28 @@ class Resolver {
   const Plan& plan_;
   const Arguments& arguments_;
   const schema::BucketMap& map_;
-  const Binding* binding_ = nullptr;            // the present one
-  const Binding* several_on_ = nullptr;         // the first whose key lies elsewhere than those before
-  std::optional<ShardId> shard_;                // of the first key
-  std::uint32_t bucket_ = 0;                    // likewise
-  bool one_bucket_ = false;                     // every key's so far
-  std::vector<bool> seen_;                      // shards, once there are several
+  const Binding* binding_ = nullptr;     // the present one
+  const Binding* several_on_ = nullptr;  // the first whose key lies elsewhere than those before
+  std::optional<ShardId> shard_;         // of the first key
+  std::uint32_t bucket_ = 0;             // likewise
+  bool one_bucket_ = false;              // every key's so far
+  std::vector<bool> seen_;               // shards, once there are several
 };
 
 }  // namespace
 
 Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map) {
   switch (plan.target) {
-    case Target::transaction: case Target::home: case Target::no_table: return Route{};
-    case Target::any: return Route{schema::kHomeShard, true, std::nullopt};
-    case Target::keyed: return Resolver(plan, arguments, map).keyed();
-    case Target::refused: break;
+    case Target::transaction:
+    case Target::home:
+    case Target::no_table:
+      return Route{};
+    case Target::any:
+      return Route{schema::kHomeShard, true, std::nullopt};
+    case Target::keyed:
+      return Resolver(plan, arguments, map).keyed();
+    case Target::refused:
+      break;
   }
   if (plan.refusal) return *plan.refusal;
   return refusal("the statement cannot be routed", "name a shard, or bind the key of every sharded table");

@@ -37,10 +37,12 @@ std::optional<Error> misread(std::string_view sql, const SessionContext& session
   if (sql.find('\0') != std::string_view::npos)
     return Error(sqlstate::kProtocolViolation, "the statement contains a zero byte", "send text without zero bytes");
   if (!session.standard_conforming_strings && sql.find('\\') != std::string_view::npos)
-    return Error(sqlstate::kFeatureNotSupported, "a statement with backslashes while standard_conforming_strings is off cannot be routed",
+    return Error(sqlstate::kFeatureNotSupported,
+                 "a statement with backslashes while standard_conforming_strings is off cannot be routed",
                  "SET standard_conforming_strings = on, and write E'...' where backslashes are escapes");
   if (!session.ascii_safe_encoding && has_byte_above_ascii(sql))
-    return Error(sqlstate::kFeatureNotSupported, "a statement with non-ASCII characters in this client_encoding cannot be routed",
+    return Error(sqlstate::kFeatureNotSupported,
+                 "a statement with non-ASCII characters in this client_encoding cannot be routed",
                  "SET client_encoding = 'UTF8'");
   return std::nullopt;
 }
@@ -80,7 +82,7 @@ struct Router::Impl {
   RouterSettings settings;
   PlanCache cache;
   Lifted lifted;
-  std::uint64_t hash = 0;     // of lifted.key with its context
+  std::uint64_t hash = 0;  // of lifted.key with its context
 };
 
 Router::Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
@@ -101,7 +103,8 @@ void Router::update(std::shared_ptr<const schema::Catalog> catalog, std::shared_
 
 Planned Router::plan(std::string_view sql, Declared declared, const SessionContext& session) {
   if (sql.size() > impl_->settings.max_statement) return {too_long(sql.size()), {}};
-  if (!session.standard_conforming_strings || !session.ascii_safe_encoding) return {parse(sql, {}, declared, session), {}};
+  if (!session.standard_conforming_strings || !session.ascii_safe_encoding)
+    return {parse(sql, {}, declared, session), {}};
   Lifted& lifted = impl_->lifted;
   lift(sql, true, lifted);
   if (!lifted.certain || !impl_->add_context(declared, session)) return {parse(sql, {}, declared, session), {}};

@@ -9,9 +9,9 @@
 
 namespace weir::router {
 
-// Splits `text` as PostgreSQL's SplitIdentifierString does: unquoted names are folded, quoted ones kept ("" is a quote), blanks
-// around names are dropped. None: PostgreSQL would have refused the SET. An empty list gives one empty name, which no
-// schema has.
+// Splits `text` as PostgreSQL's SplitIdentifierString does: unquoted names are folded, quoted ones kept ("" is a
+// quote), blanks around names are dropped. None: PostgreSQL would have refused the SET. An empty list gives one empty
+// name, which no schema has.
 [[nodiscard]] std::optional<std::vector<std::string>> parse_search_path(std::string_view text);
 
 // Puts `user` in the place of "$user" (left alone where the user is not known).

@@ -100,7 +100,8 @@ TEST(Lexer, KeepsOrdinals) {
   expect_different("SELECT a, b FROM t GROUP BY ROLLUP (1, 2)", "SELECT a, b FROM t GROUP BY ROLLUP (2, 1)");
   expect_different("SELECT DISTINCT ON (1) a, b FROM t", "SELECT DISTINCT ON (2) a, b FROM t");
   expect_different("SELECT a, b FROM t ORDER BY t.limit, 1", "SELECT a, b FROM t ORDER BY t.limit, 2");
-  expect_different("SELECT x FROM (SELECT a, b FROM t ORDER BY 1) s", "SELECT x FROM (SELECT a, b FROM t ORDER BY 2) s");
+  expect_different("SELECT x FROM (SELECT a, b FROM t ORDER BY 1) s",
+                   "SELECT x FROM (SELECT a, b FROM t ORDER BY 2) s");
   expect_different("SELECT a FROM t ORDER BY f(1), 1", "SELECT a FROM t ORDER BY f(1), 2");
 }
 
@@ -115,7 +116,8 @@ TEST(Lexer, LiftsAgainBehindAnOrderedList) {
 TEST(Lexer, KeepsTypeModifiers) {
   expect_different("SELECT a::varchar(10) FROM t", "SELECT a::varchar(20) FROM t");
   expect_different("SELECT a::numeric(10,2) FROM t", "SELECT a::numeric(10,3) FROM t");
-  expect_different("SELECT CAST(a AS character varying (10)) FROM t", "SELECT CAST(a AS character varying (11)) FROM t");
+  expect_different("SELECT CAST(a AS character varying (10)) FROM t",
+                   "SELECT CAST(a AS character varying (11)) FROM t");
   expect_different("SELECT a::pg_catalog.varchar(10)", "SELECT a::pg_catalog.varchar(11)");
   expect_different("SELECT a::my.geometry(Point, 1)", "SELECT a::my.geometry(Point, 2)");
   expect_different("SELECT a::\"char\"(1)", "SELECT a::\"char\"(2)");
@@ -138,11 +140,12 @@ TEST(Lexer, StillLiftsBehindTypesAndAliases) {
 }
 
 TEST(Lexer, KeepsStringsGivenToFunctionsThatMayLookIntoThem) {
-  for (const char* call : {"nextval('%')", "pg_catalog.nextval('%')", "currval('%')", "setval('%', 1)", "to_regclass('%')",
-                           "query_to_xml('%', true, true, '')", "set_config('%', 'x', false)", "current_setting('%')",
-                           "dblink('%')", "my_function('%')", "public.lower('%')", "\"nextval\"('%')", "nextval(('%'))",
-                           "nextval('%'::text)", "nextval($$%$$)", "nextval(E'%')", "pg_relation_size('%')",
-                           "nextval(lower('%'))", "has_table_privilege('%', 'select')"}) {
+  for (const char* call :
+       {"nextval('%')", "pg_catalog.nextval('%')", "currval('%')", "setval('%', 1)", "to_regclass('%')",
+        "query_to_xml('%', true, true, '')", "set_config('%', 'x', false)", "current_setting('%')", "dblink('%')",
+        "my_function('%')", "public.lower('%')", "\"nextval\"('%')", "nextval(('%'))", "nextval('%'::text)",
+        "nextval($$%$$)", "nextval(E'%')", "pg_relation_size('%')", "nextval(lower('%'))",
+        "has_table_privilege('%', 'select')"}) {
     std::string a = concat("SELECT ", call), b = a;
     a.replace(a.find('%'), 1, "users");
     b.replace(b.find('%'), 1, "orders");
@@ -153,9 +156,9 @@ TEST(Lexer, KeepsStringsGivenToFunctionsThatMayLookIntoThem) {
 }
 
 TEST(Lexer, KeepsEverythingWhereAStringBecomesTheNameOfAnObject) {
-  for (const char* cast : {"'%'::regclass", "'%'::pg_catalog.regclass", "'%'::text::regclass", "('%')::RegClass", "regclass '%'",
-                           "pg_catalog.regclass '%'", "CAST('%' AS regclass)", "regclass('%')", "'%'::\"regclass\"",
-                           "'%'::regprocedure", "'%' :: /* x */ regtype"}) {
+  for (const char* cast : {"'%'::regclass", "'%'::pg_catalog.regclass", "'%'::text::regclass", "('%')::RegClass",
+                           "regclass '%'", "pg_catalog.regclass '%'", "CAST('%' AS regclass)", "regclass('%')",
+                           "'%'::\"regclass\"", "'%'::regprocedure", "'%' :: /* x */ regtype"}) {
     std::string a = concat("SELECT ", cast), b = a;
     a.replace(a.find('%'), 1, "users");
     b.replace(b.find('%'), 1, "orders");
@@ -171,7 +174,8 @@ TEST(Lexer, KeepsStringsOfUnknownTypes) {
 }
 
 TEST(Lexer, ClassesDoNotShareAKey) {
-  const std::vector<std::string> literals = {"1", "3000000000", "1.0", "'1'", "E'1'", "B'1'", "$$1$$", "$1", "NULL", "true"};
+  const std::vector<std::string> literals = {"1",    "3000000000", "1.0", "'1'",  "E'1'",
+                                             "B'1'", "$$1$$",      "$1",  "NULL", "true"};
   for (const std::string& a : literals)
     for (const std::string& b : literals)
       if (a != b) expect_different("SELECT " + a, "SELECT " + b);
@@ -225,17 +229,40 @@ TEST(Lexer, KeepsHints) {
 
 TEST(Lexer, IsNotCertainInDoubt) {
   const std::string nul("SELECT 1\0", 9), nul_in_string("SELECT '\0'", 10);
-  for (const std::string& sql : {nul, nul_in_string, std::string("SELECT 'a"), std::string("SELECT \"a"),
-                                 std::string("SELECT \"\""), std::string("SELECT $$a$"), std::string("SELECT $a$ $b$"),
-                                 std::string("SELECT /* a"), std::string("SELECT /* /* */"), std::string("SELECT /"  "*"),
-                                 std::string("SELECT E'a\\'"), std::string("SELECT E'\\"), std::string("SELECT 'a'\n'b'"),
-                                 std::string("SELECT 'a' -- x\n'b'"), std::string("SELECT E'a'\n'b'"),
-                                 std::string("SELECT B'1''0'"), std::string("SELECT U&'a'"), std::string("SELECT u&\"a\""), std::string("SELECT 1..10"),
-                                 std::string("SELECT 123abc"), std::string("SELECT 1e"), std::string("SELECT 1e+"),
-                                 std::string("SELECT 1.5.3"), std::string("SELECT 0x1F"), std::string("SELECT 1_000"),
-                                 std::string("SELECT $1a"), std::string("SELECT $"), std::string("SELECT {"),
-                                 std::string("SELECT \\"), std::string("SELECT (1"), std::string("SELECT 1)"),
-                                 std::string("SELECT \x01"), std::string("SELECT $99999999")}) {
+  for (const std::string& sql : {nul,
+                                 nul_in_string,
+                                 std::string("SELECT 'a"),
+                                 std::string("SELECT \"a"),
+                                 std::string("SELECT \"\""),
+                                 std::string("SELECT $$a$"),
+                                 std::string("SELECT $a$ $b$"),
+                                 std::string("SELECT /* a"),
+                                 std::string("SELECT /* /* */"),
+                                 std::string("SELECT /"
+                                             "*"),
+                                 std::string("SELECT E'a\\'"),
+                                 std::string("SELECT E'\\"),
+                                 std::string("SELECT 'a'\n'b'"),
+                                 std::string("SELECT 'a' -- x\n'b'"),
+                                 std::string("SELECT E'a'\n'b'"),
+                                 std::string("SELECT B'1''0'"),
+                                 std::string("SELECT U&'a'"),
+                                 std::string("SELECT u&\"a\""),
+                                 std::string("SELECT 1..10"),
+                                 std::string("SELECT 123abc"),
+                                 std::string("SELECT 1e"),
+                                 std::string("SELECT 1e+"),
+                                 std::string("SELECT 1.5.3"),
+                                 std::string("SELECT 0x1F"),
+                                 std::string("SELECT 1_000"),
+                                 std::string("SELECT $1a"),
+                                 std::string("SELECT $"),
+                                 std::string("SELECT {"),
+                                 std::string("SELECT \\"),
+                                 std::string("SELECT (1"),
+                                 std::string("SELECT 1)"),
+                                 std::string("SELECT \x01"),
+                                 std::string("SELECT $99999999")}) {
     const Lifted lifted = lift_text(sql);
     EXPECT_FALSE(lifted.certain) << sql;
     EXPECT_TRUE(lifted.key.empty() && lifted.literals.empty()) << sql;
@@ -249,7 +276,9 @@ TEST(Lexer, BackslashesAreInDoubtUnlessStringsConformToTheStandard) {
 }
 
 TEST(Lexer, NestsOnlySoDeep) {
-  const auto nested = [](std::size_t depth) { return "SELECT " + std::string(depth, '(') + "1" + std::string(depth, ')'); };
+  const auto nested = [](std::size_t depth) {
+    return "SELECT " + std::string(depth, '(') + "1" + std::string(depth, ')');
+  };
   EXPECT_TRUE(certain(nested(128)));
   EXPECT_FALSE(certain(nested(129)));
   EXPECT_FALSE(certain(nested(1 << 20)));
@@ -268,6 +297,18 @@ TEST(Lexer, GivesUpWhereTheKeyWouldBeLong) {
   EXPECT_TRUE(certain("SELECT '" + std::string(1 << 20, 'a') + "'"));
 }
 
+TEST(Lexer, TakesLinearTimeForAnyText) {
+  std::string signs;
+  for (int i = 0; i < (4 << 20); ++i) signs += "+-";
+  EXPECT_FALSE(certain("SELECT 1 " + signs));
+  std::string comments(8 << 20, '/');
+  for (std::size_t i = 1; i < comments.size(); i += 2) comments[i] = '*';
+  EXPECT_FALSE(certain("SELECT 1 " + comments));
+  std::string dollars;
+  for (int i = 0; i < (1 << 20); ++i) dollars += "$a$b";
+  (void)lift_text("SELECT " + dollars);
+}
+
 TEST(Lexer, EveryPrefixIsReadWithinItsBounds) {
   const std::string sql =
       "/* weir: a */ SELECT E'\\'', $t$x$t$, \"q\"\"r\", N'n', b'1', U&'x', 1.5e-3, .5, $1, a::regclass, x->>'y' "
@@ -277,7 +318,8 @@ TEST(Lexer, EveryPrefixIsReadWithinItsBounds) {
 
 TEST(Lexer, ReusedBuffersCarryNothingOver) {
   Lifted reused;
-  for (const char* sql : {"SELECT 'a', 1, nextval('b') FROM t WHERE id IN (1,2,3)", "SELECT 1", "SELECT 'x", "BEGIN", ""}) {
+  for (const char* sql :
+       {"SELECT 'a', 1, nextval('b') FROM t WHERE id IN (1,2,3)", "SELECT 1", "SELECT 'x", "BEGIN", ""}) {
     lift(sql, true, reused);
     const Lifted fresh = lift_text(sql);
     EXPECT_EQ(reused.key, fresh.key);
@@ -316,8 +358,10 @@ std::vector<std::string> decode(const std::vector<std::uint8_t>& key) {
       for (bool open = true; open;) {
         text += static_cast<char>(key.at(at));
         if (key[at++] == '"') {
-          if (key.at(at) == '"') text += static_cast<char>(key[at++]);
-          else open = false;
+          if (key.at(at) == '"')
+            text += static_cast<char>(key[at++]);
+          else
+            open = false;
         }
       }
       EXPECT_EQ(key.at(at), ' ');
@@ -344,7 +388,7 @@ LiteralClass class_of(const ScanToken& token, const std::string& text) {
   std::string digits = text.substr(std::min(text.find_first_not_of('0'), text.size() - 1));
   const std::string max = std::to_string(std::numeric_limits<std::int64_t>::max());
   return digits.size() < max.size() || (digits.size() == max.size() && digits <= max) ? LiteralClass::int8
-                                                                                       : LiteralClass::numeric;
+                                                                                      : LiteralClass::numeric;
 }
 
 std::string expected_token(const ScanToken& token, const std::string& sql, const Lifted& lifted) {
@@ -376,7 +420,7 @@ bool agrees(const std::string& sql) {
   const Lifted lifted = lift_text(sql);
   if (!lifted.certain) return false;
   const auto tokens = pg_scan(sql);
-  if (!tokens) return false;   // an error to the server, too, whatever its tokens
+  if (!tokens) return false;  // an error to the server, too, whatever its tokens
   std::vector<std::string> expected;
   for (const ScanToken& token : *tokens) {
     if (token.kind == testing::kSqlComment) continue;
@@ -391,36 +435,125 @@ bool agrees(const std::string& sql) {
 }
 
 TEST(LexerAgainstScanner, AgreesOnTrickyStatements) {
-  for (const char* sql : {
-           "SELECT abalance FROM pgbench_accounts WHERE aid = 12345",
-           "SELECT a+-1, a*-1, a=-1, a<-1, a@-1, a@- 1, a<>-1, a>=-1, a|/-1, a~-b, a->-1, a||-1, a- -1",
-           "SELECT a+--c\n1, a*/*c*/1, a/-- c\n1, a@/**/b, a=/*x*/-/*y*/1",
-           "SELECT a!=b, a<>b, a=>b, a<=b, a:=b, a::int, a[1:2], a.b, a . b, a.*, .5, 5., 5.5, 5e5, 5.e5, .5e-5, 5e+5",
-           "SELECT a$b, a$1, $1, $2+$3, _x, x1, Äpfel, \"Ä\"\"x\", \"a b\"",
-           "SELECT $$a$$, $x$ $$ $y$ $x$, $x$$x$, $x$ $x $x$, $Ä1$ $Ä1$, $$$$, $_$'$_$",
-           "SELECT '', '''', 'a''b', E'', E'\\\\', E'\\'', E'a\\\\\\'b', E'''', e'\\n\\x41\\101'",
-           "SELECT B'', b'0101', X'', x'1f', N'', n'abc', nchar 'x', N 'x', E 'x', B 'x'",
-           "SELECT /* a /* b */ c */ 1 /**/ /***/ /*/**/*/ /* * / */ -- end",
-           "SELECT 1 -- a\r, 2 -- b\n, 3", "SELECT 1--", "SELECT 1/**/", "SELECT a--b\n-c",
-           "SELECT 1\f2\t3\r4\n5", "SELECT 0, 00, 007, 2147483647, 2147483648, 9223372036854775807, 9223372036854775808, 1e400",
-           "SELECT a ? 'b', a ?| array['b'], a ?& array['b'], a @> '{}', a #>> '{a,b}', a -> 1 ->> 'x', a <-> b, a !~* 'x'",
-           "SELECT a@-b, a@+b, a#-b, a?-b, a~+b, a&-b, a|+b, a%-b, a%+b, a^-b, a`-b, a!-b, a<-b, a>+b, a=-+-b",
-           "SELECT interval '1' day, date '2024-01-01', timestamp with time zone '2024-01-01 00:00:00+00', '1'::numeric(3,1)",
-           "INSERT INTO \"T\" (a, \"B\") VALUES (1, 'x'), (DEFAULT, NULL) ON CONFLICT (a) DO UPDATE SET b = 'y' RETURNING *;",
-           "/* weir: shard=s1 */ SELECT 1; /* weir: x */", "BEGIN", "SET a = 'b'", "COMMIT;", ";", "", "  ", "-- x",
-           "SELECT 1; SELECT 'x'; UPDATE t SET a = $1", "CREATE TABLE t (a varchar(10) DEFAULT 'x', b numeric(3,2))",
-           "SELECT a FROM t ORDER BY 1, 2 LIMIT 3", "SELECT 'x'::regclass, 42, E'y'", "SELECT N'x'::regclass",
-           "SELECT u & 5, u&5, U &'x'", "SELECT a.1, a.b.c, t.\"x\".y", "SELECT 1;;2", "SELECT a;b"})
+  for (const char* sql :
+       {"SELECT abalance FROM pgbench_accounts WHERE aid = 12345",
+        "SELECT a+-1, a*-1, a=-1, a<-1, a@-1, a@- 1, a<>-1, a>=-1, a|/-1, a~-b, a->-1, a||-1, a- -1",
+        "SELECT a+--c\n1, a*/*c*/1, a/-- c\n1, a@/**/b, a=/*x*/-/*y*/1",
+        "SELECT a!=b, a<>b, a=>b, a<=b, a:=b, a::int, a[1:2], a.b, a . b, a.*, .5, 5., 5.5, 5e5, 5.e5, .5e-5, 5e+5",
+        "SELECT a$b, a$1, $1, $2+$3, _x, x1, Äpfel, \"Ä\"\"x\", \"a b\"",
+        "SELECT $$a$$, $x$ $$ $y$ $x$, $x$$x$, $x$ $x $x$, $Ä1$ $Ä1$, $$$$, $_$'$_$",
+        "SELECT '', '''', 'a''b', E'', E'\\\\', E'\\'', E'a\\\\\\'b', E'''', e'\\n\\x41\\101'",
+        "SELECT B'', b'0101', X'', x'1f', N'', n'abc', nchar 'x', N 'x', E 'x', B 'x'",
+        "SELECT /* a /* b */ c */ 1 /**/ /***/ /*/**/*/ /* * / */ -- end",
+        "SELECT 1 -- a\r, 2 -- b\n, 3",
+        "SELECT 1--",
+        "SELECT 1/**/",
+        "SELECT a--b\n-c",
+        "SELECT 1\f2\t3\r4\n5",
+        "SELECT 0, 00, 007, 2147483647, 2147483648, 9223372036854775807, 9223372036854775808, 1e400",
+        "SELECT a ? 'b', a ?| array['b'], a ?& array['b'], a @> '{}', a #>> '{a,b}', a -> 1 ->> 'x', a <-> b, a !~* "
+        "'x'",
+        "SELECT a@-b, a@+b, a#-b, a?-b, a~+b, a&-b, a|+b, a%-b, a%+b, a^-b, a`-b, a!-b, a<-b, a>+b, a=-+-b",
+        "SELECT interval '1' day, date '2024-01-01', timestamp with time zone '2024-01-01 00:00:00+00', "
+        "'1'::numeric(3,1)",
+        "INSERT INTO \"T\" (a, \"B\") VALUES (1, 'x'), (DEFAULT, NULL) ON CONFLICT (a) DO UPDATE SET b = 'y' RETURNING "
+        "*;",
+        "/* weir: shard=s1 */ SELECT 1; /* weir: x */",
+        "BEGIN",
+        "SET a = 'b'",
+        "COMMIT;",
+        ";",
+        "",
+        "  ",
+        "-- x",
+        "SELECT 1; SELECT 'x'; UPDATE t SET a = $1",
+        "CREATE TABLE t (a varchar(10) DEFAULT 'x', b numeric(3,2))",
+        "SELECT a FROM t ORDER BY 1, 2 LIMIT 3",
+        "SELECT 'x'::regclass, 42, E'y'",
+        "SELECT N'x'::regclass",
+        "SELECT u & 5, u&5, U &'x'",
+        "SELECT a.1, a.b.c, t.\"x\".y",
+        "SELECT 1;;2",
+        "SELECT a;b"})
     if (!agrees(sql)) ADD_FAILURE() << "not certain, or not scanned: " << sql;
 }
 
 // Statements put together at random from pieces that are awkward beside one another.
 TEST(LexerAgainstScanner, AgreesWhereverItIsCertain) {
-  const std::vector<std::string> pieces = {
-      " ", "\n", "\t", "\r", "a", "B", "e", "E", "n", "x", "b", "u", "U&", "'", "''", "'a'", "'\\'", "\"", "\"q\"", "\"\"", "$",
-      "$$", "$a$", "$1", "1", "23", "2147483648", ".", "..", "1.5", "1e5", "e5", "+", "-", "--", "*", "/", "/*", "*/", "<", ">",
-      "=", "!", "@", "~", "#", "%", "^", "&", "|", "`", "?", ":", "::", ":=", ",", "(", ")", "[", "]", ";", "select", "order by",
-      "limit", "regclass", "nextval(", "::varchar(", "as", "distinct on (", "/* weir: x */", "é", "interval", "\\", "{"};
+  const std::vector<std::string> pieces = {" ",
+                                           "\n",
+                                           "\t",
+                                           "\r",
+                                           "a",
+                                           "B",
+                                           "e",
+                                           "E",
+                                           "n",
+                                           "x",
+                                           "b",
+                                           "u",
+                                           "U&",
+                                           "'",
+                                           "''",
+                                           "'a'",
+                                           "'\\'",
+                                           "\"",
+                                           "\"q\"",
+                                           "\"\"",
+                                           "$",
+                                           "$$",
+                                           "$a$",
+                                           "$1",
+                                           "1",
+                                           "23",
+                                           "2147483648",
+                                           ".",
+                                           "..",
+                                           "1.5",
+                                           "1e5",
+                                           "e5",
+                                           "+",
+                                           "-",
+                                           "--",
+                                           "*",
+                                           "/",
+                                           "/*",
+                                           "*/",
+                                           "<",
+                                           ">",
+                                           "=",
+                                           "!",
+                                           "@",
+                                           "~",
+                                           "#",
+                                           "%",
+                                           "^",
+                                           "&",
+                                           "|",
+                                           "`",
+                                           "?",
+                                           ":",
+                                           "::",
+                                           ":=",
+                                           ",",
+                                           "(",
+                                           ")",
+                                           "[",
+                                           "]",
+                                           ";",
+                                           "select",
+                                           "order by",
+                                           "limit",
+                                           "regclass",
+                                           "nextval(",
+                                           "::varchar(",
+                                           "as",
+                                           "distinct on (",
+                                           "/* weir: x */",
+                                           "é",
+                                           "interval",
+                                           "\\",
+                                           "{"};
   std::mt19937_64 random(20240101);
   int agreed = 0;
   for (int i = 0; i < 60000; ++i) {
@@ -435,16 +568,35 @@ TEST(LexerAgainstScanner, AgreesWhereverItIsCertain) {
 
 // Whole statements of the usual kinds, in every combination of their parts.
 TEST(LexerAgainstScanner, AgreesOnUsualStatements) {
-  const std::vector<std::string> heads = {"SELECT a, b.c, count(*) AS n FROM t", "SELECT DISTINCT ON (1) x::numeric(10,2) FROM \"T\" t",
-                                          "DELETE FROM s.t", "UPDATE t SET a = a + 1, b = 'x''y', c = E'\\n'",
-                                          "WITH q AS (SELECT 1 FROM u) SELECT q.* FROM q, t"};
-  const std::vector<std::string> conditions = {"id = 42", "id = $1", "id IN (1,2,-3)", "id = ANY ('{1,2}')", "id = ANY($1::int8[])",
-                                               "t.id=3000000000", "name LIKE 'a%'", "name = $$x$$", "d > '2024-01-01'::timestamptz",
-                                               "j->>'k' = 'v'", "j @> '{\"a\":1}'", "x BETWEEN 1.5 AND 1e3", "b = B'101'",
-                                               "f('x', 3) = lower('Y')", "id=-7", "id= - 7", "o = 'x'::regclass",
-                                               "d < now() - interval '3 days'", "a[1] = 2", "n = N'x'"};
-  const std::vector<std::string> tails = {"", " ORDER BY 1, b DESC LIMIT 10 OFFSET 5", " GROUP BY 1 HAVING count(*) > 3", " FOR UPDATE;",
-                                          " RETURNING id -- done", " ORDER BY a COLLATE \"C\" /* x */ FETCH FIRST 5 ROWS ONLY"};
+  const std::vector<std::string> heads = {
+      "SELECT a, b.c, count(*) AS n FROM t", "SELECT DISTINCT ON (1) x::numeric(10,2) FROM \"T\" t", "DELETE FROM s.t",
+      "UPDATE t SET a = a + 1, b = 'x''y', c = E'\\n'", "WITH q AS (SELECT 1 FROM u) SELECT q.* FROM q, t"};
+  const std::vector<std::string> conditions = {"id = 42",
+                                               "id = $1",
+                                               "id IN (1,2,-3)",
+                                               "id = ANY ('{1,2}')",
+                                               "id = ANY($1::int8[])",
+                                               "t.id=3000000000",
+                                               "name LIKE 'a%'",
+                                               "name = $$x$$",
+                                               "d > '2024-01-01'::timestamptz",
+                                               "j->>'k' = 'v'",
+                                               "j @> '{\"a\":1}'",
+                                               "x BETWEEN 1.5 AND 1e3",
+                                               "b = B'101'",
+                                               "f('x', 3) = lower('Y')",
+                                               "id=-7",
+                                               "id= - 7",
+                                               "o = 'x'::regclass",
+                                               "d < now() - interval '3 days'",
+                                               "a[1] = 2",
+                                               "n = N'x'"};
+  const std::vector<std::string> tails = {"",
+                                          " ORDER BY 1, b DESC LIMIT 10 OFFSET 5",
+                                          " GROUP BY 1 HAVING count(*) > 3",
+                                          " FOR UPDATE;",
+                                          " RETURNING id -- done",
+                                          " ORDER BY a COLLATE \"C\" /* x */ FETCH FIRST 5 ROWS ONLY"};
   for (const std::string& head : heads)
     for (const std::string& a : conditions)
       for (const std::string& b : conditions)

@@ -15,7 +15,14 @@ namespace weir::router::testing {
 
 // Token numbers of pg_query.proto.
 enum ScanKind : std::uint32_t {
-  kFconst = 260, kSconst = 261, kUsconst = 262, kBconst = 263, kXconst = 264, kIconst = 266, kSqlComment = 275, kCComment = 276
+  kFconst = 260,
+  kSconst = 261,
+  kUsconst = 262,
+  kBconst = 263,
+  kXconst = 264,
+  kIconst = 266,
+  kSqlComment = 275,
+  kCComment = 276
 };
 
 struct ScanToken {
