@@ -1,10 +1,12 @@
 #include "schema/time_zone.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <system_error>
 
 #include "base/strings.hpp"
 
@@ -49,7 +51,10 @@ bool is_zone_name(std::string_view name) {
 std::optional<TimeZone> read_zone(const std::string& name) {
   if (name == "UTC") return TimeZone();
   if (!is_zone_name(name)) return std::nullopt;
-  std::ifstream file(concat(kZoneinfo, name), std::ios::binary);
+  const std::string path = concat(kZoneinfo, name);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;   // reading a folder would throw
+  std::ifstream file(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   return TimeZone::parse(text);
 }
