@@ -1,5 +1,5 @@
-// Frame memory of Task: per-thread Boost.Pool size classes. A pool's memory goes back when its thread ends, so every frame
-// of the thread is gone by then. https://www.boost.org/doc/libs/1_74_0/libs/pool/doc/html/boost/pool.html
+// Frame memory of Task: per-thread Boost.Pool size classes. A pool's memory goes back when its thread ends, so every
+// frame of the thread is gone by then. https://www.boost.org/doc/libs/1_74_0/libs/pool/doc/html/boost/pool.html
 #include <array>
 #include <bit>
 #include <boost/pool/pool.hpp>
@@ -13,17 +13,18 @@ namespace weir::net::detail {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kLargestPooled = 0;   // every frame from operator new: a use after its destruction is seen
+constexpr std::size_t kLargestPooled = 0;  // every frame from operator new: a use after its destruction is seen
 #else
 constexpr std::size_t kLargestPooled = 4096;
 #endif
 constexpr std::size_t kSmallest = 128;
-constexpr std::size_t kClasses = 6;   // 128, 256, ... 4096
+constexpr std::size_t kClasses = 6;  // 128, 256, ... 4096
 
 using Pool = boost::pool<boost::default_user_allocator_new_delete>;
 
 struct Pools {
-  std::array<Pool, kClasses> by_class{Pool(128, 32), Pool(256, 32), Pool(512, 32), Pool(1024, 16), Pool(2048, 8), Pool(4096, 8)};
+  std::array<Pool, kClasses> by_class{Pool(128, 32),  Pool(256, 32), Pool(512, 32),
+                                      Pool(1024, 16), Pool(2048, 8), Pool(4096, 8)};
 };
 thread_local Pools pools;
 

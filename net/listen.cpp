@@ -21,7 +21,7 @@ namespace weir::net {
 
 namespace {
 
-constexpr int kBacklog = 4096;   // the kernel caps it by net.core.somaxconn
+constexpr int kBacklog = 4096;  // the kernel caps it by net.core.somaxconn
 
 // Closes unless taken.
 class Descriptor {
@@ -51,7 +51,9 @@ Error cannot_listen(const std::string& where, int error) {
   return cannot_listen(where, std::strerror(error), hint);
 }
 
-bool set_option(int fd, int level, int name, int value) { return setsockopt(fd, level, name, &value, sizeof value) == 0; }
+bool set_option(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
 
 // Accepted sockets inherit TCP_NODELAY and SO_KEEPALIVE from here, so accepting one costs one system call.
 bool set_tcp_options(int fd, bool reuse_port) {
@@ -59,13 +61,14 @@ bool set_tcp_options(int fd, bool reuse_port) {
          set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) && set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
-enum class Families { own, both };   // an IPv6 socket that also takes IPv4
+enum class Families { own, both };  // an IPv6 socket that also takes IPv4
 
 // errno on failure.
 int listen_at(const sockaddr* address, socklen_t length, Families families, bool reuse_port) {
   Descriptor fd(socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.ok() || !set_tcp_options(fd.get(), reuse_port)) return -1;
-  if (address->sa_family == AF_INET6 && !set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, families == Families::own)) return -1;
+  if (address->sa_family == AF_INET6 && !set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, families == Families::own))
+    return -1;
   if (bind(fd.get(), address, length) != 0 || listen(fd.get(), kBacklog) != 0) {
     const int error = errno;
     close(fd.take());
@@ -81,7 +84,7 @@ int listen_everywhere(std::uint16_t port, bool reuse_port) {
   six.sin6_port = htons(port);
   const int fd = listen_at(reinterpret_cast<const sockaddr*>(&six), sizeof six, Families::both, reuse_port);
   if (fd >= 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) return fd;
-  sockaddr_in four{};   // a machine without IPv6
+  sockaddr_in four{};  // a machine without IPv6
   four.sin_family = AF_INET;
   four.sin_port = htons(port);
   return listen_at(reinterpret_cast<const sockaddr*>(&four), sizeof four, Families::own, reuse_port);
@@ -104,7 +107,8 @@ int listen_first(const addrinfo* list, bool reuse_port) {
   return -1;
 }
 
-Result<int> resolve_and_listen(const std::string& address, std::uint16_t port, bool reuse_port, const std::string& where) {
+Result<int> resolve_and_listen(const std::string& address, std::uint16_t port, bool reuse_port,
+                               const std::string& where) {
   addrinfo wanted{};
   wanted.ai_socktype = SOCK_STREAM;
   wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -112,7 +116,8 @@ Result<int> resolve_and_listen(const std::string& address, std::uint16_t port, b
   const int status = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &wanted, &found);
   const AddressList list(found, &freeaddrinfo);
   if (status != 0) {
-    return cannot_listen(where, gai_strerror(status), "Give an IPv4 or IPv6 address, \"*\", or a name this machine can resolve.");
+    return cannot_listen(where, gai_strerror(status),
+                         "Give an IPv4 or IPv6 address, \"*\", or a name this machine can resolve.");
   }
   const int fd = listen_first(list.get(), reuse_port);
   if (fd < 0) return cannot_listen(where, errno);
@@ -133,7 +138,8 @@ Result<void> remove_stale(const sockaddr_un& name, const std::string& where) {
     return cannot_listen(where, errno);
   }
   if (!S_ISSOCK(there.st_mode)) {
-    return cannot_listen(where, "a file of that name exists and is no socket", "Remove it, or choose another folder or port.");
+    return cannot_listen(where, "a file of that name exists and is no socket",
+                         "Remove it, or choose another folder or port.");
   }
   if (is_alive(name)) {
     return cannot_listen(where, "another program listens there", "Stop it, or choose another folder or port.");
@@ -142,19 +148,22 @@ Result<void> remove_stale(const sockaddr_un& name, const std::string& where) {
   return {};
 }
 
-// Two programs that start together must not each take the other's fresh socket for a stale one: the folder is locked meanwhile.
+// Two programs that start together must not each take the other's fresh socket for a stale one: the folder is locked
+// meanwhile.
 Result<int> lock_folder(const std::string& path, const std::string& where) {
   const std::size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   Descriptor fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.ok()) return cannot_listen(where, std::strerror(errno), "Create the folder of the socket, readable by this user.");
+  if (!fd.ok())
+    return cannot_listen(where, std::strerror(errno), "Create the folder of the socket, readable by this user.");
   if (flock(fd.get(), LOCK_EX) != 0) return cannot_listen(where, errno);
   return fd.take();
 }
 
 Result<int> bind_unix(const sockaddr_un& name, const std::string& where) {
   Descriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.ok() || bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return cannot_listen(where, errno);
+  if (!fd.ok() || bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0)
+    return cannot_listen(where, errno);
   // Before listen(): nobody can connect while the mode is still that of the umask.
   if (chmod(name.sun_path, 0777) != 0 || listen(fd.get(), kBacklog) != 0) {
     const int error = errno;
@@ -199,7 +208,7 @@ PeerName name_of(const sockaddr_in& peer) {
 }
 
 PeerName name_of(const sockaddr_in6& peer) {
-  if (IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr)) {   // came by IPv4 through a socket of both families
+  if (IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr)) {  // came by IPv4 through a socket of both families
     sockaddr_in four{};
     four.sin_port = peer.sin6_port;
     std::memcpy(&four.sin_addr, &peer.sin6_addr.s6_addr[12], sizeof four.sin_addr);
@@ -249,7 +258,8 @@ Result<std::uint16_t> local_port(int fd) {
     if (own.base.sa_family == AF_INET) return ntohs(own.four.sin_port);
     if (own.base.sa_family == AF_INET6) return ntohs(own.six.sin6_port);
   }
-  return Error(sqlstate::kInternal, concat("descriptor ", std::to_string(fd), " has no TCP port"), "Ask only TCP sockets for a port.");
+  return Error(sqlstate::kInternal, concat("descriptor ", std::to_string(fd), " has no TCP port"),
+               "Ask only TCP sockets for a port.");
 }
 
 Result<std::optional<int>> accept_one(int listener) {
@@ -258,8 +268,9 @@ Result<std::optional<int>> accept_one(int listener) {
     if (fd >= 0) return std::optional<int>(fd);
     if (errno == EAGAIN || errno == EWOULDBLOCK) return std::optional<int>();
     if (concerns_one_connection(errno)) continue;
-    return Error(sqlstate::kTooManyConnections, concat("cannot accept a connection: ", std::strerror(errno)),
-                 "Raise the limit of open files (ulimit -n, LimitNOFILE=) above max_clients plus the server connections.");
+    return Error(
+        sqlstate::kTooManyConnections, concat("cannot accept a connection: ", std::strerror(errno)),
+        "Raise the limit of open files (ulimit -n, LimitNOFILE=) above max_clients plus the server connections.");
   }
 }
 

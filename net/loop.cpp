@@ -75,7 +75,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()), now_(Clock::now()) {}
 Loop::~Loop() {
   // Work may hold sockets of this loop, and go on posting while it is destroyed.
   while (impl_->has_posted.exchange(false)) {
-    std::vector<std::function<void()>> unrun;   // destroyed after the lock is given back
+    std::vector<std::function<void()>> unrun;  // destroyed after the lock is given back
     const std::lock_guard lock(impl_->post_lock);
     unrun.swap(impl_->posted);
   }
@@ -192,7 +192,7 @@ void Loop::Impl::dispatch_socket(const epoll_event& event) {
 void Loop::Impl::dispatch_watch(std::uint64_t id) {
   const auto found = std::find_if(watches.begin(), watches.end(), [&](const auto& w) { return w->id == id; });
   if (found == watches.end()) return;
-  const std::shared_ptr<Watch> held = *found;   // it may unwatch itself
+  const std::shared_ptr<Watch> held = *found;  // it may unwatch itself
   held->on_ready();
 }
 
@@ -204,7 +204,7 @@ void Loop::Impl::run_posted() {
   }
   for (auto& work : running) {
     work();
-    work = nullptr;   // what it holds goes before the next one runs
+    work = nullptr;  // what it holds goes before the next one runs
   }
   running.clear();
 }
@@ -222,7 +222,8 @@ Result<void> Loop::watch(int fd, std::function<void()> on_ready) {
   auto watch = std::make_shared<Impl::Watch>(Impl::Watch{fd, ++impl_->last_watch_id, std::move(on_ready)});
   epoll_event event{EPOLLIN, {.u64 = Impl::kWatchBit | watch->id}};
   if (epoll_ctl(impl_->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
-    return Error(sqlstate::kInternal, concat("cannot watch descriptor ", std::to_string(fd), ": ", std::strerror(errno)),
+    return Error(sqlstate::kInternal,
+                 concat("cannot watch descriptor ", std::to_string(fd), ": ", std::strerror(errno)),
                  "A descriptor is watched once by a loop, and must be open.");
   }
   impl_->watches.push_back(std::move(watch));
@@ -230,7 +231,8 @@ Result<void> Loop::watch(int fd, std::function<void()> on_ready) {
 }
 
 void Loop::unwatch(int fd) {
-  const auto gone = std::find_if(impl_->watches.begin(), impl_->watches.end(), [&](const auto& w) { return w->fd == fd; });
+  const auto gone =
+      std::find_if(impl_->watches.begin(), impl_->watches.end(), [&](const auto& w) { return w->fd == fd; });
   if (gone == impl_->watches.end()) return;
   epoll_ctl(impl_->epoll, EPOLL_CTL_DEL, fd, nullptr);
   impl_->watches.erase(gone);

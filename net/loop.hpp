@@ -1,10 +1,10 @@
 // Loop: one thread's event loop. Owns the kernel's queue (epoll, edge-triggered), timers, the ready list, and the
 // thread's one large receive buffer. Knows nothing of PostgreSQL.
 //
-// Design: one Waiter a coroutine; sockets, timers and other parties notify() it; the coroutine re-checks what it waits for
-// (as with a condition variable). Readiness is kept as flags on the socket, so a wait costs no system call, and the interface is shaped
-// by completion (Socket::receive() yields bytes, send() accepts bytes), so that an io_uring backend can stand behind it.
-// https://man7.org/linux/man-pages/man7/epoll.7.html (edge-triggered)
+// Design: one Waiter a coroutine; sockets, timers and other parties notify() it; the coroutine re-checks what it waits
+// for (as with a condition variable). Readiness is kept as flags on the socket, so a wait costs no system call, and the
+// interface is shaped by completion (Socket::receive() yields bytes, send() accepts bytes), so that an io_uring backend
+// can stand behind it. https://man7.org/linux/man-pages/man7/epoll.7.html (edge-triggered)
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ class TimerHeap;
 class Waiter {
  public:
   explicit Waiter(Loop& loop) : loop_(loop) {}
-  ~Waiter();   // leaves the ready list
+  ~Waiter();  // leaves the ready list
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
@@ -57,15 +57,15 @@ class Waiter {
   friend class ReadyList;
   Loop& loop_;
   std::coroutine_handle<> suspended_;
-  Waiter* next_ = nullptr;       // ready list (intrusive: a notify allocates nothing)
+  Waiter* next_ = nullptr;  // ready list (intrusive: a notify allocates nothing)
   Waiter* previous_ = nullptr;
   bool notified_ = false;
   bool queued_ = false;
 };
 
-// A one-shot timer that notifies a waiter. Re-arming to a later moment, and cancelling, cost no more than a store: the heap entry
-// stays where it is and is looked at again when it comes up. Precision: a millisecond, never early.
-// Loop thread only (or before run()); destroyed before its waiter's loop.
+// A one-shot timer that notifies a waiter. Re-arming to a later moment, and cancelling, cost no more than a store: the
+// heap entry stays where it is and is looked at again when it comes up. Precision: a millisecond, never early. Loop
+// thread only (or before run()); destroyed before its waiter's loop.
 class Timer {
  public:
   explicit Timer(Waiter& waiter) : waiter_(waiter) {}
@@ -90,7 +90,7 @@ class Timer {
 
   Waiter& waiter_;
   Deadline deadline_;
-  TimePoint in_heap_at_ = TimePoint::max();   // when its heap entry comes up; max: no entry
+  TimePoint in_heap_at_ = TimePoint::max();  // when its heap entry comes up; max: no entry
   std::size_t heap_index_ = 0;
   bool fired_ = false;
 };
@@ -98,8 +98,8 @@ class Timer {
 // Sockets, waiters and timers are destroyed (sockets: or detached) before their loop.
 class Loop {
  public:
-  // `receive_buffer` bytes are allocated once. Makes the process ignore SIGPIPE if nobody handles it: OpenSSL writes without
-  // MSG_NOSIGNAL.
+  // `receive_buffer` bytes are allocated once. Makes the process ignore SIGPIPE if nobody handles it: OpenSSL writes
+  // without MSG_NOSIGNAL.
   static Result<std::unique_ptr<Loop>> create(std::size_t receive_buffer = 64 << 10);
   ~Loop();
   Loop(const Loop&) = delete;
@@ -116,17 +116,17 @@ class Loop {
   [[nodiscard]] TimePoint now() const { return now_; }
   [[nodiscard]] bool on_thread() const;
 
-  // Descriptors that are not Sockets (listeners): `on_ready` runs once a turn while readable. Level-triggered: a handler that cannot
-  // take what is there (no descriptors left) unwatches and comes back by a timer, or the loop spins.
-  // Loop thread, or before run(). unwatch() before closing the descriptor; allowed from inside any handler.
+  // Descriptors that are not Sockets (listeners): `on_ready` runs once a turn while readable. Level-triggered: a
+  // handler that cannot take what is there (no descriptors left) unwatches and comes back by a timer, or the loop
+  // spins. Loop thread, or before run(). unwatch() before closing the descriptor; allowed from inside any handler.
   Result<void> watch(int fd, std::function<void()> on_ready);
   void unwatch(int fd);
 
-  // `on_event(tag)` runs on the loop's thread when an event arrives for a socket of this loop without a waiter and with a tag
-  // other than 0 (Socket::set_tag): an idle server connection was closed or says something. No lock is held; it may destroy, detach
-  // or use sockets of this loop. A hint, not a fact: another thread may have detached, moved or destroyed the socket since, so the
-  // receiver looks the tag up under its own lock and ignores one that is not (or no longer) an idle socket of this loop.
-  // Set before run() or on the loop's thread, not from inside the handler.
+  // `on_event(tag)` runs on the loop's thread when an event arrives for a socket of this loop without a waiter and with
+  // a tag other than 0 (Socket::set_tag): an idle server connection was closed or says something. No lock is held; it
+  // may destroy, detach or use sockets of this loop. A hint, not a fact: another thread may have detached, moved or
+  // destroyed the socket since, so the receiver looks the tag up under its own lock and ignores one that is not (or no
+  // longer) an idle socket of this loop. Set before run() or on the loop's thread, not from inside the handler.
   void set_idle_event(std::function<void(std::uint64_t tag)> on_event);
 
  private:

@@ -35,13 +35,14 @@ struct Loop::Impl {
   static constexpr int kEventsATurn = 256;
   // Then the kernel is asked again, so that coroutines that wake each other do not keep the sockets waiting.
   static constexpr int kResumesATurn = 1024;
-  // Events of sockets carry a RegistrationId, which leaves the highest bit alone; the rest are watches, and the wake-up.
+  // Events of sockets carry a RegistrationId, which leaves the highest bit alone; the rest are watches, and the
+  // wake-up.
   static constexpr std::uint64_t kWatchBit = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kWakeUp = ~std::uint64_t{0};
 
   struct Watch {
     int fd;
-    std::uint64_t id;   // never used twice: an event of a watch that is over finds nothing
+    std::uint64_t id;  // never used twice: an event of a watch that is over finds nothing
     std::function<void()> on_ready;
   };
 
@@ -57,7 +58,7 @@ struct Loop::Impl {
   void wake_if_sleeping();
 
   int epoll = -1;
-  int wake_up = -1;   // eventfd, edge-triggered and never read: every write is a new edge
+  int wake_up = -1;  // eventfd, edge-triggered and never read: every write is a new edge
   std::array<epoll_event, kEventsATurn> events;
   std::size_t buffer_size = 0;
   std::unique_ptr<std::uint8_t[]> buffer;
@@ -68,11 +69,12 @@ struct Loop::Impl {
   std::uint64_t last_watch_id = 0;
   std::function<void(std::uint64_t)> idle_event;
 
-  // Shared with other threads. Whoever posts looks at `sleeping` after it raised its flag, and the loop looks at the flags after it
-  // raised `sleeping` (both sequentially consistent), so one of them sees the other; a busy loop costs nobody a system call.
+  // Shared with other threads. Whoever posts looks at `sleeping` after it raised its flag, and the loop looks at the
+  // flags after it raised `sleeping` (both sequentially consistent), so one of them sees the other; a busy loop costs
+  // nobody a system call.
   std::mutex post_lock;
   std::vector<std::function<void()>> posted;
-  std::vector<std::function<void()>> running;   // loop thread; kept for its capacity
+  std::vector<std::function<void()>> running;  // loop thread; kept for its capacity
   std::atomic<bool> has_posted{false};
   std::atomic<bool> stopping{false};
   std::atomic<bool> sleeping{false};

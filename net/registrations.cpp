@@ -5,7 +5,7 @@
 namespace weir::net {
 
 namespace {
-constexpr std::uint32_t kGenerationMask = 0x7fffffff;   // the event's highest bit is the loop's own
+constexpr std::uint32_t kGenerationMask = 0x7fffffff;  // the event's highest bit is the loop's own
 }
 
 Registrations::~Registrations() {

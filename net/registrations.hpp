@@ -1,8 +1,8 @@
 // Registrations: which socket stands behind an event of the kernel's queue.
 //
-// Another thread may move or destroy an idle socket while the loop's thread holds events for it. So an event carries no pointer but a
-// slot and a generation; slots are stable memory, freed with the loop, and a slot's small lock is taken to look behind it, to register
-// and to deregister. An event whose generation is over finds nothing.
+// Another thread may move or destroy an idle socket while the loop's thread holds events for it. So an event carries no
+// pointer but a slot and a generation; slots are stable memory, freed with the loop, and a slot's small lock is taken
+// to look behind it, to register and to deregister. An event whose generation is over finds nothing.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ class Socket;
 
 struct RegistrationId {
   std::uint32_t slot = 0;
-  std::uint32_t generation = 0;   // 31 bits; 0: none
+  std::uint32_t generation = 0;  // 31 bits; 0: none
 
   [[nodiscard]] std::uint64_t packed() const { return std::uint64_t{generation} << 32 | slot; }
   static RegistrationId unpack(std::uint64_t v) {
@@ -58,8 +58,8 @@ class Registrations {
 
   // Any thread, all of them. none: every slot is taken.
   std::optional<RegistrationId> add(Socket& socket);
-  // From now on access() finds nothing; an Access that is held is waited for. The slot itself is used again after recycle(), which
-  // belongs after the kernel's deregistration.
+  // From now on access() finds nothing; an Access that is held is waited for. The slot itself is used again after
+  // recycle(), which belongs after the kernel's deregistration.
   void end(RegistrationId id);
   void recycle(RegistrationId id);
   // `id` came from add() of this table.
@@ -72,7 +72,7 @@ class Registrations {
   Slot& slot(RegistrationId id) {
     return chunks_[id.slot / kChunkSize].load(std::memory_order_acquire)[id.slot % kChunkSize];
   }
-  bool grow();   // under free_lock_
+  bool grow();  // under free_lock_
 
   std::array<std::atomic<Slot*>, kChunks> chunks_{};
   std::mutex free_lock_;

@@ -58,12 +58,14 @@ Result<void> Socket::attach_to(Loop& loop) {
   // Whatever the loop's thread may look at stands before the kernel hears of the descriptor.
   reset_readiness();
   const auto id = impl.registrations.add(*this);
-  if (!id) return Error(sqlstate::kTooManyConnections, "the event loop's table of sockets is full", "Use more workers.");
+  if (!id)
+    return Error(sqlstate::kTooManyConnections, "the event loop's table of sockets is full", "Use more workers.");
   loop_ = &loop;
   registration_ = *id;
   epoll_event event{kAlways, {.u64 = id->packed()}};
   if (epoll_ctl(impl.epoll, EPOLL_CTL_ADD, fd_, &event) == 0) return {};
-  Error error = failed("registering", fd_, "A socket is attached to one loop at a time; see also fs.epoll.max_user_watches.");
+  Error error =
+      failed("registering", fd_, "A socket is attached to one loop at a time; see also fs.epoll.max_user_watches.");
   impl.registrations.end(*id);
   impl.registrations.recycle(*id);
   loop_ = nullptr;
@@ -88,7 +90,8 @@ void Socket::set_tag(std::uint64_t tag) {
   tag_ = tag;
 }
 
-// The kernel reports what is there already when the descriptor is registered; what OpenSSL has read already it cannot know.
+// The kernel reports what is there already when the descriptor is registered; what OpenSSL has read already it cannot
+// know.
 void Socket::reset_readiness() {
   readable_ = ssl_ != nullptr && (SSL_has_pending(ssl_) != 0 || tls_read_wants_write_);
   writable_ = true;
@@ -150,7 +153,8 @@ Result<std::size_t> Socket::send(ByteView bytes) {
   do {
     n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
-  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return failed("sending to", fd_, "The peer closed the connection.");
+  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+    return failed("sending to", fd_, "The peer closed the connection.");
   const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);
   if (sent < bytes.size()) block_sending();
   return sent;

@@ -19,29 +19,29 @@ namespace weir::net {
 struct Received {
   enum class Kind : std::uint8_t { data, nothing, end, failed };
   Kind kind = Kind::nothing;
-  ByteView bytes;      // data: lives in the loop's receive buffer until the next receive() of any socket on this loop
-  int error = 0;       // failed: errno
+  ByteView bytes;  // data: lives in the loop's receive buffer until the next receive() of any socket on this loop
+  int error = 0;   // failed: errno
 };
 
-// Movable by hand-off only: detach() on its loop's thread (or, for a socket nobody waits on, under the pool's lock from another), then
-// attach_to() the new one. Events in flight for the old registration carry a generation and are dropped.
+// Movable by hand-off only: detach() on its loop's thread (or, for a socket nobody waits on, under the pool's lock from
+// another), then attach_to() the new one. Events in flight for the old registration carry a generation and are dropped.
 //
-// Threads. Everything is for the loop's thread, but for a socket without a waiter detach(), attach_to(), set_tag() and the
-// destructor may be called by any one thread at a time (the caller's lock orders them); until detach() returns, the old loop may still
-// set the flags, so another thread asks nothing else of the socket before it.
+// Threads. Everything is for the loop's thread, but for a socket without a waiter detach(), attach_to(), set_tag() and
+// the destructor may be called by any one thread at a time (the caller's lock orders them); until detach() returns, the
+// old loop may still set the flags, so another thread asks nothing else of the socket before it.
 class Socket {
  public:
   Socket() = default;
-  // Takes over `fd` (made non-blocking; closed on failure) and registers it. Any thread. It starts writable and not readable: if bytes
-  // wait already, the loop's next turn says so.
+  // Takes over `fd` (made non-blocking; closed on failure) and registers it. Any thread. It starts writable and not
+  // readable: if bytes wait already, the loop's next turn says so.
   static Result<std::unique_ptr<Socket>> attach(Loop& loop, int fd);
-  ~Socket();               // deregisters and closes
+  ~Socket();  // deregisters and closes
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
-  // Bytes are encrypted by `ssl` from now on (its handshake is done, its BIO works on this descriptor; not owned, must outlive this
-  // socket). Sets SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER and read-ahead. The caller says
-  // SSL_shutdown() itself if it wants to. https://www.openssl.org/docs/man3.0/man3/SSL_CTX_set_mode.html
+  // Bytes are encrypted by `ssl` from now on (its handshake is done, its BIO works on this descriptor; not owned, must
+  // outlive this socket). Sets SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER and read-ahead. The
+  // caller says SSL_shutdown() itself if it wants to. https://www.openssl.org/docs/man3.0/man3/SSL_CTX_set_mode.html
   void use_tls(SSL* ssl);
 
   // Who is told of readable, writable and hang-up edges; nullptr: nobody (flags are still kept).
@@ -53,25 +53,27 @@ class Socket {
 
   // False only if receive() would find nothing as far as the loop was told. Stays true after the end or an error.
   [[nodiscard]] bool may_receive() const { return readable_; }
-  // One receive into the loop's buffer (at most `limit` bytes if not 0; over TLS as many records as it holds). Fewer bytes than
-  // asked clear may_receive() without a second system call: more bytes are a new edge, and a close that came with these
-  // is known by hung_up(). `end`: the peer closed, with or without TLS's close_notify (PostgreSQL's framing tells the difference).
+  // One receive into the loop's buffer (at most `limit` bytes if not 0; over TLS as many records as it holds). Fewer
+  // bytes than asked clear may_receive() without a second system call: more bytes are a new edge, and a close that came
+  // with these is known by hung_up(). `end`: the peer closed, with or without TLS's close_notify (PostgreSQL's framing
+  // tells the difference).
   Received receive(std::size_t limit = 0);
 
-  // Sends what the kernel takes now; returns how many bytes, 0 at once if !can_send(). Fewer than asked: can_send() is false until
-  // the next writable edge. After a short send over TLS the next send() begins with the same unsent bytes, and not fewer of
-  // them (OpenSSL may hold a record of them). An error spoils the connection.
+  // Sends what the kernel takes now; returns how many bytes, 0 at once if !can_send(). Fewer than asked: can_send() is
+  // false until the next writable edge. After a short send over TLS the next send() begins with the same unsent bytes,
+  // and not fewer of them (OpenSSL may hold a record of them). An error spoils the connection.
   Result<std::size_t> send(ByteView bytes);
   [[nodiscard]] bool can_send() const { return writable_; }
   // The peer closed its side or the connection broke (EPOLLRDHUP, EPOLLHUP, EPOLLERR); buffered bytes may remain.
   [[nodiscard]] bool hung_up() const { return hung_up_; }
 
-  // Gives the registration up without closing: the descriptor can be attached to another loop. Keeps TLS, tag and waiter
-  // (change it before the new loop runs into the old one's). When it returns, no loop touches this socket any more.
+  // Gives the registration up without closing: the descriptor can be attached to another loop. Keeps TLS, tag and
+  // waiter (change it before the new loop runs into the old one's). When it returns, no loop touches this socket any
+  // more.
   void detach();
-  // Registers a detached socket with `loop` (any thread, if nobody waits on it yet); readiness is re-learned from the kernel:
-  // until the loop's next turn may_receive() is false even if bytes wait. May be called from a thread other than the loop's, which
-  // then leaves the socket to the loop. On failure it stays detached.
+  // Registers a detached socket with `loop` (any thread, if nobody waits on it yet); readiness is re-learned from the
+  // kernel: until the loop's next turn may_receive() is false even if bytes wait. May be called from a thread other
+  // than the loop's, which then leaves the socket to the loop. On failure it stays detached.
   Result<void> attach_to(Loop& loop);
   // Gives the descriptor itself back; the socket is empty afterwards.
   int release();
@@ -83,7 +85,7 @@ class Socket {
 
  private:
   friend class Loop;
-  void on_events(std::uint32_t events);   // under the registration's lock
+  void on_events(std::uint32_t events);  // under the registration's lock
   void listen_for_writable(bool wanted);
   void reset_readiness();
   void block_sending();
@@ -96,34 +98,36 @@ class Socket {
   Waiter* waiter_ = nullptr;
   SSL* ssl_ = nullptr;
   std::uint64_t tag_ = 0;
-  RegistrationId registration_;     // in the loop's table
+  RegistrationId registration_;  // in the loop's table
   int fd_ = -1;
   bool readable_ = false;
   bool writable_ = false;
   bool hung_up_ = false;
-  bool listens_for_writable_ = false;   // EPOLLOUT is registered
+  bool listens_for_writable_ = false;  // EPOLLOUT is registered
   bool tls_read_wants_write_ = false;
   bool tls_write_wants_read_ = false;
 };
 
 // Listening descriptors, non-blocking, close-on-exec. `reuse_port`: several workers listen on the same port.
-// `address`: an IPv4 or IPv6 address, "*" (every address of both families), "::" (IPv6 only, as in PostgreSQL) or a host name (its
-// first address that can be bound, IPv4 before IPv6; asking DNS blocks). Port 0: the kernel chooses, see local_port().
+// `address`: an IPv4 or IPv6 address, "*" (every address of both families), "::" (IPv6 only, as in PostgreSQL) or a
+// host name (its first address that can be bound, IPv4 before IPv6; asking DNS blocks). Port 0: the kernel chooses, see
+// local_port().
 [[nodiscard]] Result<int> listen_tcp(const std::string& address, std::uint16_t port, bool reuse_port);
-// Replaces a stale socket; refuses one that is alive, and anything that is no socket. Everybody may connect (mode 0777 whatever the
-// umask, as PostgreSQL's unix_socket_permissions). The caller removes the file when it stops.
+// Replaces a stale socket; refuses one that is alive, and anything that is no socket. Everybody may connect (mode 0777
+// whatever the umask, as PostgreSQL's unix_socket_permissions). The caller removes the file when it stops.
 // https://www.postgresql.org/docs/15/runtime-config-connection.html
 [[nodiscard]] Result<int> listen_unix(const std::string& path);
 [[nodiscard]] Result<std::uint16_t> local_port(int fd);
-// One accepted connection (non-blocking, close-on-exec; TCP: TCP_NODELAY, keepalive, inherited from the listener); none: nobody
-// waits. Errors of a single connection (ECONNABORTED) are skipped. Out of descriptors or memory: an error; the connection stays in the
-// queue, so pause accepting for a while. Any thread.
+// One accepted connection (non-blocking, close-on-exec; TCP: TCP_NODELAY, keepalive, inherited from the listener);
+// none: nobody waits. Errors of a single connection (ECONNABORTED) are skipped. Out of descriptors or memory: an error;
+// the connection stays in the queue, so pause accepting for a while. Any thread.
 [[nodiscard]] Result<std::optional<int>> accept_one(int listener);
-// Who is at the other end, for logs and SHOW CLIENTS: address and port, or "unix" and the process. "unknown" if the kernel no longer says.
+// Who is at the other end, for logs and SHOW CLIENTS: address and port, or "unix" and the process. "unknown" if the
+// kernel no longer says.
 struct PeerName {
   std::string address;
   std::uint16_t port = 0;
-  int pid = 0;   // unix sockets only
+  int pid = 0;  // unix sockets only
 };
 [[nodiscard]] PeerName peer_name(int fd);
 

@@ -1,4 +1,5 @@
-// Socket's TLS half: OpenSSL over a non-blocking descriptor. https://www.openssl.org/docs/man3.0/man3/SSL_get_error.html
+// Socket's TLS half: OpenSSL over a non-blocking descriptor.
+// https://www.openssl.org/docs/man3.0/man3/SSL_get_error.html
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -46,8 +47,8 @@ Error write_failed(int fd, int system_error) {
 void Socket::use_tls(SSL* ssl) {
   ssl_ = ssl;
   SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_set_read_ahead(ssl, 1);   // a record's header and body in one system call
-  readable_ = true;             // the handshake may have read further than its own last byte
+  SSL_set_read_ahead(ssl, 1);  // a record's header and body in one system call
+  readable_ = true;            // the handshake may have read further than its own last byte
 }
 
 Received Socket::receive_tls(std::size_t limit) {
@@ -69,12 +70,12 @@ Received Socket::stop_reading_tls(int result, std::size_t have) {
   const int system_error = errno;
   const int ssl_error = SSL_get_error(ssl_, result);
   if (ssl_error == SSL_ERROR_WANT_READ) readable_ = false;
-  if (ssl_error == SSL_ERROR_WANT_WRITE) {   // an answer of the protocol itself does not fit
+  if (ssl_error == SSL_ERROR_WANT_WRITE) {  // an answer of the protocol itself does not fit
     readable_ = false;
     tls_read_wants_write_ = true;
     listen_for_writable(true);
   }
-  if (have > 0) return {Received::Kind::data, {loop_->impl_->buffer.get(), have}, 0};   // the rest is told next time
+  if (have > 0) return {Received::Kind::data, {loop_->impl_->buffer.get(), have}, 0};  // the rest is told next time
   if (!readable_) return {};
   if (ssl_error == SSL_ERROR_ZERO_RETURN || is_bare_end(ssl_error, system_error)) return {Received::Kind::end, {}, 0};
   return {Received::Kind::failed, {}, system_error != 0 ? system_error : EPROTO};
@@ -100,7 +101,7 @@ Result<void> Socket::stop_writing_tls(int result) {
     case SSL_ERROR_WANT_WRITE:
       block_sending();
       return {};
-    case SSL_ERROR_WANT_READ:   // goes on after a readable edge, or after a receive() if the bytes are here already
+    case SSL_ERROR_WANT_READ:  // goes on after a readable edge, or after a receive() if the bytes are here already
       writable_ = false;
       tls_write_wants_read_ = true;
       return {};

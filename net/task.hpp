@@ -1,8 +1,8 @@
 // Task<T>: Weir's coroutine. Lazily started, owned by whoever holds it, resumed only on its loop's thread.
 //
-// Cancellation is destruction: destroying a suspended Task destroys its frame and those of the tasks it awaits, whose awaitables
-// take themselves off sockets, timers and queues in their destructors. A task must not be destroyed from within itself.
-// Frames come from per-thread Boost.Pool size classes: create and destroy a task on the same thread.
+// Cancellation is destruction: destroying a suspended Task destroys its frame and those of the tasks it awaits, whose
+// awaitables take themselves off sockets, timers and queues in their destructors. A task must not be destroyed from
+// within itself. Frames come from per-thread Boost.Pool size classes: create and destroy a task on the same thread.
 // Hand-off: a coroutine never changes threads; what crosses is a message (Loop::post).
 #pragma once
 

@@ -1,7 +1,7 @@
 // TimerHeap: a loop's armed timers, the next one on top. Loop thread only.
 //
-// An entry's moment may be earlier than its timer's deadline (re-armed later, or cancelled): it is put right when it comes up, so
-// that a deadline pushed back at every statement touches no heap.
+// An entry's moment may be earlier than its timer's deadline (re-armed later, or cancelled): it is put right when it
+// comes up, so that a deadline pushed back at every statement touches no heap.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Sockets that nobody waits on, moved to and fro between two running loops while bytes arrive. The test to run under ThreadSanitizer.
+// Sockets that nobody waits on, moved to and fro between two running loops while bytes arrive. The test to run under
+// ThreadSanitizer.
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -58,7 +59,7 @@ class Pool {
   void on_idle_event(Loop& mine, std::uint64_t tag) {
     const std::lock_guard lock(lock_);
     Member& member = members_[tag - 1];
-    if (!member.idle || member.socket->loop() != &mine) return;   // moved or taken meanwhile
+    if (!member.idle || member.socket->loop() != &mine) return;  // moved or taken meanwhile
     while (member.socket->may_receive()) noise_ += member.socket->receive().bytes.size();
   }
 
@@ -76,7 +77,8 @@ class Pool {
 
 constexpr long kMoves = 3000;
 
-// Sends a '?', waits for its '!'; what else comes was sent while nobody asked. Until the sockets have moved about enough.
+// Sends a '?', waits for its '!'; what else comes was sent while nobody asked. Until the sockets have moved about
+// enough.
 Task<> ask(Loop& loop, Pool& pool, unsigned seed, int& running) {
   std::mt19937 random(seed);
   Waiter waiter(loop);
@@ -108,7 +110,7 @@ long answer(const std::vector<int>& peers, const std::atomic<bool>& enough) {
     for (const int fd : peers) {
       const ssize_t n = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
       for (ssize_t i = 0; i < n; i++) {
-        while (::send(fd, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) std::this_thread::yield();   // full of noise
+        while (::send(fd, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) std::this_thread::yield();  // full of noise
       }
       if (random() % 4 == 0 && ::send(fd, ".", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) noise++;
     }
@@ -117,7 +119,8 @@ long answer(const std::vector<int>& peers, const std::atomic<bool>& enough) {
 }
 
 // Runs until stopped: a loop whose tasks are through goes on serving its idle sockets.
-void run_worker(Loop& loop, Pool& pool, int tasks, unsigned seed, std::atomic<int>& workers, const std::function<void()>& all_done) {
+void run_worker(Loop& loop, Pool& pool, int tasks, unsigned seed, std::atomic<int>& workers,
+                const std::function<void()>& all_done) {
   loop.set_idle_event([&](std::uint64_t tag) { pool.on_idle_event(loop, tag); });
   int running = tasks;
   const auto one = [&](unsigned task_seed) -> Task<> {
@@ -133,7 +136,7 @@ void run_worker(Loop& loop, Pool& pool, int tasks, unsigned seed, std::atomic<in
 
 TEST(HandOver, SocketsGoToAndFroBetweenTwoLoopsWhileBytesArriveAndNoByteIsLost) {
   constexpr int kSockets = 9;
-  constexpr int kTasks = 4;   // in each loop: one socket is always free
+  constexpr int kTasks = 4;  // in each loop: one socket is always free
   const auto a = make_loop();
   const auto b = make_loop();
   Pool pool;
@@ -182,7 +185,7 @@ TEST(HandOver, SocketsAreAttachedAndDestroyedByOtherThreadsWhileTheLoopRuns) {
     for (int i = 0; i < 3000; i++) {
       const std::uint64_t tag = random() % 32 + 1;
       const auto [mine, peer] = unix_pair();
-      std::unique_ptr<Socket> old;   // destroyed outside the lock, while the loop may hold events for it
+      std::unique_ptr<Socket> old;  // destroyed outside the lock, while the loop may hold events for it
       {
         const std::lock_guard held(lock);
         auto socket = Socket::attach(*loop, mine);

@@ -70,7 +70,7 @@ TEST_P(Address, TakesAnIpv4ConnectionWithItsOptionsAndKnowsItsPeer) {
   EXPECT_NE(fcntl(server.fd, F_GETFD) & FD_CLOEXEC, 0);
   EXPECT_NE(fcntl(listener.fd, F_GETFD) & FD_CLOEXEC, 0);
   const PeerName peer = peer_name(server.fd);
-  EXPECT_EQ(peer.address, "127.0.0.1");   // not ::ffff:127.0.0.1
+  EXPECT_EQ(peer.address, "127.0.0.1");  // not ::ffff:127.0.0.1
   EXPECT_EQ(peer.port, local_port(client.fd).value());
 }
 
@@ -80,7 +80,7 @@ TEST(ListenTcp, TakesIpv6Addresses) {
   if (!has_ipv6()) GTEST_SKIP() << "this machine has no IPv6";
   const Fd any(listen_tcp("::", 0, false));
   ASSERT_GE(any.fd, 0) << any.error.message;
-  const Fd beside(listen_tcp("0.0.0.0", local_port(any.fd).value(), false));   // "::" leaves IPv4 alone
+  const Fd beside(listen_tcp("0.0.0.0", local_port(any.fd).value(), false));  // "::" leaves IPv4 alone
   EXPECT_GE(beside.fd, 0) << beside.error.message;
   const Fd client{socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   sockaddr_in6 to{};
@@ -138,7 +138,7 @@ TEST(ListenUnix, ReplacesAStaleSocketAndRefusesALiveOne) {
   ASSERT_LT(second.fd, 0);
   EXPECT_NE(second.error.message.find(folder.file()), std::string::npos);
   EXPECT_FALSE(second.error.hint.empty());
-  const Fd client{connect_unix(folder.file())};   // the first still serves
+  const Fd client{connect_unix(folder.file())};  // the first still serves
   EXPECT_GE(client.fd, 0);
 }
 

@@ -39,7 +39,7 @@ TEST(Loop, StoppedBeforeItRunsReturnsAtOnceAndRunsAgain) {
 TEST(Loop, IsStoppedWhileItSleeps) {
   const auto loop = make_loop();
   std::thread stopper([&] {
-    std::this_thread::sleep_for(20ms);   // most probably asleep by now; right in any case
+    std::this_thread::sleep_for(20ms);  // most probably asleep by now; right in any case
     loop->stop();
   });
   run_to_the_end(*loop);
@@ -56,7 +56,7 @@ TEST(Loop, RunsWhatOtherThreadsPostInTheOrderOfEach) {
   for (int t = 0; t < kThreads; t++) {
     posters.emplace_back([&, t] {
       for (int i = 0; i < kPosts; i++) {
-        if (i % 100 == 0) std::this_thread::yield();   // lets the loop fall asleep now and then
+        if (i % 100 == 0) std::this_thread::yield();  // lets the loop fall asleep now and then
         loop->post([&, t, i] {
           EXPECT_EQ(next[static_cast<std::size_t>(t)]++, i);
           if (--left == 0) loop->stop();
@@ -135,9 +135,11 @@ TEST(Loop, CallsAWatchAsLongAsItsDescriptorIsReadable) {
   const auto loop = make_loop();
   const Pipe pipe;
   int calls = 0;
-  ASSERT_TRUE(loop->watch(pipe.fds[0], [&] {
-    if (++calls == 3) pipe.take();
-  }).ok());
+  ASSERT_TRUE(loop->watch(pipe.fds[0],
+                          [&] {
+                            if (++calls == 3) pipe.take();
+                          })
+                  .ok());
   turn(*loop);
   EXPECT_EQ(calls, 0);
   pipe.put();
@@ -154,7 +156,7 @@ TEST(Loop, ForgetsAWatchThatIsTakenOffByItselfOrByAnotherInTheSameTurn) {
   const auto take_both_off = [&, big = std::string(1000, 'x')] {
     loop->unwatch(one.fds[0]);
     loop->unwatch(two.fds[0]);
-    calls += big.size() == 1000 && big[999] == 'x';   // the function lives until it returns
+    calls += big.size() == 1000 && big[999] == 'x';  // the function lives until it returns
   };
   ASSERT_TRUE(loop->watch(one.fds[0], take_both_off).ok());
   ASSERT_TRUE(loop->watch(two.fds[0], take_both_off).ok());
@@ -193,7 +195,7 @@ TEST(Waiter, ReadyCoroutinesAreResumedInTheOrderOfTheirNotifications) {
   c.notify();
   b.notify();
   a.notify();
-  EXPECT_TRUE(order.empty());   // never from inside notify()
+  EXPECT_TRUE(order.empty());  // never from inside notify()
   turn(*loop);
   EXPECT_EQ(order, (std::vector<int>{2, 3, 1}));
 }
@@ -257,11 +259,13 @@ TEST(Waiter, CoroutinesThatWakeEachOtherForEverDoNotKeepTheSocketsWaiting) {
   Task<> tb = ping_pong(b, a, pipe, enough);
   ta.start();
   tb.start();
-  ASSERT_TRUE(loop->watch(pipe.fds[0], [&] {
-    enough = true;
-    EXPECT_FALSE(ta.done());
-    loop->stop();
-  }).ok());
+  ASSERT_TRUE(loop->watch(pipe.fds[0],
+                          [&] {
+                            enough = true;
+                            EXPECT_FALSE(ta.done());
+                            loop->stop();
+                          })
+                  .ok());
   run_to_the_end(*loop);
   EXPECT_TRUE(enough);
 }

@@ -13,11 +13,14 @@ namespace {
 
 using Kind = Received::Kind;
 
-void put(int fd, std::string_view text) { ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+void put(int fd, std::string_view text) {
+  ASSERT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+}
 
 void fill(int fd) {
   const std::string block(1 << 16, 'x');
-  while (::send(fd, block.data(), block.size(), MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {}
+  while (::send(fd, block.data(), block.size(), MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+  }
 }
 
 class AnyStream : public testing::TestWithParam<bool> {
@@ -27,7 +30,7 @@ class AnyStream : public testing::TestWithParam<bool> {
 INSTANTIATE_TEST_SUITE_P(, AnyStream, testing::Bool(), [](const auto& p) { return p.param ? "Tcp" : "Unix"; });
 
 TEST_P(AnyStream, EchoesAMegabyteThroughBackpressure) {
-  const auto loop = make_loop(4096);   // far smaller than what is in flight
+  const auto loop = make_loop(4096);  // far smaller than what is in flight
   const auto [left, right] = pair();
   Connection client(*loop, left);
   Connection server(*loop, right);
@@ -92,7 +95,7 @@ TEST_P(AnyStream, AnEndThatCameTogetherWithTheLastBytesIsNotMissed) {
   EXPECT_EQ(as_text(socket->receive().bytes), "last words");
   ASSERT_TRUE(socket->may_receive());
   EXPECT_EQ(socket->receive().kind, Kind::end);
-  EXPECT_TRUE(socket->may_receive());   // whoever asks later hears it, too
+  EXPECT_TRUE(socket->may_receive());  // whoever asks later hears it, too
 }
 
 TEST_P(AnyStream, AnEndAfterTheBytesWereReadIsANewEdge) {
@@ -163,7 +166,7 @@ TEST_P(AnyStream, IsNotWokenByAPeerThatReadsOnceNothingWaitsToBeSent) {
   EXPECT_TRUE(c.socket->can_send());
   EXPECT_GE(wakes, 1);
   ASSERT_EQ(*c.socket->send(as_bytes("a")), 1u);
-  read_everything();   // may cost one wake-up, after which the registration is gone
+  read_everything();  // may cost one wake-up, after which the registration is gone
   wakes = 0;
   for (int i = 0; i < 10; i++) {
     ASSERT_EQ(*c.socket->send(as_bytes("a")), 1u);
@@ -233,7 +236,7 @@ TEST(Socket, AttachRefusesADescriptorThatThisLoopHasAlreadyAndKeepsTheFirst) {
   auto first = std::move(Socket::attach(*loop, left)).value();
   const int copy = first->fd();
   {
-    auto refused = Socket::attach(*loop, copy);   // closes it: that is the caller's mistake
+    auto refused = Socket::attach(*loop, copy);  // closes it: that is the caller's mistake
     EXPECT_FALSE(refused.ok());
   }
   EXPECT_EQ(first->release(), copy);
@@ -298,8 +301,8 @@ TEST(Socket, TellsTheIdleHandlerOfASocketWithATagAndWithoutAWaiter) {
   close(awaited);
 }
 
-// Both have an event in one batch. The handler of whichever comes first destroys the other one and attaches a quiet socket, which gets
-// the other's slot: the event that is still in the batch must not reach it.
+// Both have an event in one batch. The handler of whichever comes first destroys the other one and attaches a quiet
+// socket, which gets the other's slot: the event that is still in the batch must not reach it.
 TEST(Socket, AnEventOfADestroyedSocketDoesNotReachTheOneInItsPlace) {
   const auto loop = make_loop();
   std::map<std::uint64_t, std::unique_ptr<Socket>> sockets;
@@ -376,7 +379,7 @@ TEST(Socket, TwoThousandConnectionsEchoAtOnceAndAgainInReusedSlots) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  const int count = files.rlim_cur > 4200 ? 2000 : 400;   // more than one chunk of the table, where allowed
+  const int count = files.rlim_cur > 4200 ? 2000 : 400;  // more than one chunk of the table, where allowed
   const auto loop = make_loop();
   for (int round = 0; round < 2; round++) {
     std::vector<std::unique_ptr<Connection>> connections;
@@ -402,15 +405,15 @@ TEST(Socket, TwoThousandConnectionsEchoAtOnceAndAgainInReusedSlots) {
   }
 }
 
-// A session that passes every kind of suspension point; killed after each number of turns, nothing of it is touched again (ASan watches)
-// and the loop goes on serving others.
+// A session that passes every kind of suspension point; killed after each number of turns, nothing of it is touched
+// again (ASan watches) and the loop goes on serving others.
 TEST(Socket, ASessionDestroyedAtAnyOfItsSuspensionPointsLeavesNothingBehind) {
   const auto loop = make_loop(1024);
   Waiter idle(*loop);
   bool finished = false;
   for (int turns = 0; !finished && turns < 200; turns++) {
     const auto [left, right] = unix_pair();
-    fill(left);   // its first send has to wait
+    fill(left);  // its first send has to wait
     auto connection = std::make_unique<Connection>(*loop, left);
     auto alarm_waiter = std::make_unique<Waiter>(*loop);
     auto timer = std::make_unique<Timer>(*alarm_waiter);
@@ -430,7 +433,7 @@ TEST(Socket, ASessionDestroyedAtAnyOfItsSuspensionPointsLeavesNothingBehind) {
       turn(*loop);
     }
     finished = task.done();
-    connection->waiter.notify();   // it dies with a notification pending
+    connection->waiter.notify();  // it dies with a notification pending
     alarm_waiter->notify();
     task = {};
     timer.reset();

@@ -1,4 +1,5 @@
-// What the tests of net/ share: pairs of connected descriptors, a loop that gives up instead of hanging, small coroutines.
+// What the tests of net/ share: pairs of connected descriptors, a loop that gives up instead of hanging, small
+// coroutines.
 #pragma once
 
 #include <arpa/inet.h>

@@ -71,7 +71,7 @@ TEST(Task, DestroyedWhileOnTheReadyListIsNotResumedAndTheWaiterServesAgain) {
   EXPECT_EQ(alive, 0);
 
   task = sleep_deep(waiter, 0, alive);
-  task.start();   // the old notification is remembered: a spurious return
+  task.start();  // the old notification is remembered: a spurious return
   EXPECT_TRUE(task.done());
 }
 
@@ -86,7 +86,7 @@ TEST(Task, AWaiterDestroyedWhileOnTheReadyListLeavesIt) {
     tasks.back().start();
     waiters.back()->notify();
   }
-  for (const std::size_t gone : {std::size_t{0}, std::size_t{2}, std::size_t{4}}) {   // first, middle, last
+  for (const std::size_t gone : {std::size_t{0}, std::size_t{2}, std::size_t{4}}) {  // first, middle, last
     tasks[gone] = {};
     waiters[gone].reset();
   }
@@ -130,7 +130,7 @@ Task<> add_up(Waiter& waiter, std::size_t& sum) {
   sum += co_await of_size<1>(waiter);
   sum += co_await of_size<300>(waiter);
   sum += co_await of_size<3000>(waiter);
-  sum += co_await of_size<20000>(waiter);   // beyond the pools
+  sum += co_await of_size<20000>(waiter);  // beyond the pools
 }
 
 TEST(Task, FramesOfEverySizeDoNotOverlap) {
@@ -155,7 +155,7 @@ TEST(Task, FrameMemoryIsUsedAgainAndEachThreadHasItsOwn) {
   void* first = detail::allocate_frame(200);
   detail::free_frame(first, 200);
 #if !defined(__SANITIZE_ADDRESS__)
-  void* again = detail::allocate_frame(250);   // the same size class
+  void* again = detail::allocate_frame(250);  // the same size class
   EXPECT_EQ(again, first);
   std::thread([&] {
     void* other = detail::allocate_frame(200);

@@ -125,7 +125,7 @@ TEST(Timer, AThousandTimersMovedAboutFireExactlyWhenTheyMust) {
     auto& alarm = alarms[random() % alarms.size()];
     switch (random() % 8) {
       case 0:
-        alarm = std::make_unique<Alarm>(*loop);   // the old one leaves the heap
+        alarm = std::make_unique<Alarm>(*loop);  // the old one leaves the heap
         break;
       case 1:
         alarm->timer.cancel();

@@ -46,8 +46,7 @@ Context server_context(int version) {
 
 // Two ends of a socketpair, shaken hands, on one loop. The sockets go before their sessions.
 struct TlsPair {
-  TlsPair(Loop& loop, int version)
-      : server_ctx(server_context(version)), client_ctx(SSL_CTX_new(TLS_client_method())) {
+  TlsPair(Loop& loop, int version) : server_ctx(server_context(version)), client_ctx(SSL_CTX_new(TLS_client_method())) {
     const auto [left, right] = unix_pair();
     client_ssl.reset(SSL_new(client_ctx.get()));
     server_ssl.reset(SSL_new(server_ctx.get()));
@@ -105,7 +104,7 @@ TEST_P(Tls, EchoesSmallMessages) {
 }
 
 TEST_P(Tls, CarriesMegabytesBothWaysAtOnceThroughBackpressure) {
-  const auto loop = make_loop(5000);   // no multiple of a record
+  const auto loop = make_loop(5000);  // no multiple of a record
   TlsPair pair(*loop, GetParam());
   const std::string sent = pattern(3 << 20);
   std::string received;
@@ -149,7 +148,7 @@ TEST_P(Tls, WhatOpensslHasReadAlreadyIsNotForgottenByALimitOrByAHandOver) {
   socket.set_waiter(nullptr);
   socket.detach();
   ASSERT_TRUE(socket.attach_to(*other).ok());
-  ASSERT_TRUE(socket.may_receive());   // the kernel knows nothing of these bytes
+  ASSERT_TRUE(socket.may_receive());  // the kernel knows nothing of these bytes
   EXPECT_EQ(as_text(socket.receive().bytes), "456789");
   EXPECT_FALSE(socket.may_receive());
   ASSERT_TRUE(socket.send(as_bytes("answer")).ok());
@@ -171,13 +170,13 @@ TEST_P(Tls, ACloseNotifyIsAnEndAfterTheLastBytes) {
 TEST_P(Tls, ABareCloseIsAnEnd) {
   const auto loop = make_loop();
   TlsPair pair(*loop, GetParam());
-  pair.client->socket->receive();   // session tickets: unread bytes would turn the close into a reset
+  pair.client->socket->receive();  // session tickets: unread bytes would turn the close into a reset
   pair.client->socket.reset();
   settle(*loop);
   ASSERT_TRUE(pair.server->socket->may_receive());
   EXPECT_EQ(pair.server->socket->receive().kind, Kind::end);
   EXPECT_TRUE(pair.server->socket->hung_up());
-  const auto sent = pair.server->socket->send(as_bytes("x"));   // no SIGPIPE
+  const auto sent = pair.server->socket->send(as_bytes("x"));  // no SIGPIPE
   ASSERT_FALSE(sent.ok());
   EXPECT_TRUE(sent.error().connection_spoilt);
 }
@@ -193,7 +192,7 @@ TEST_P(Tls, BytesThatAreNoTlsAreAnErrorOfThatConnectionOnly) {
   EXPECT_EQ(got.kind, Kind::failed);
   EXPECT_NE(got.error, 0);
   EXPECT_EQ(as_text(good.server->socket->receive().bytes), "fine");
-  EXPECT_FALSE(good.server->socket->may_receive());   // what stands in the thread's error queue is not its error
+  EXPECT_FALSE(good.server->socket->may_receive());  // what stands in the thread's error queue is not its error
 }
 
 }  // namespace
