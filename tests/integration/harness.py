@@ -201,8 +201,8 @@ class Weir:
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self, check=True, seconds=15.0):
-        """SIGTERM; with `check`, fails unless it ends in time with status 0. Removes the directory."""
+    def stop(self, check=True, seconds=45.0):
+        """SIGTERM; with `check`, fails unless it ends in time (transactions may take 30 s) with status 0. Removes the directory."""
         try:
             status = self.terminate(seconds)
             if check and status != 0:
@@ -210,7 +210,7 @@ class Weir:
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def terminate(self, seconds=15.0):
+    def terminate(self, seconds=45.0):
         """SIGTERM, and its exit status: killed (-9) if it does not end in time."""
         return 0 if self.process is None else end(self.process, seconds)
 
