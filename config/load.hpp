@@ -33,6 +33,13 @@ using LoadResult = std::variant<Settings, std::vector<Problem>>;
 // The reference page of every key (docs/configuration.md is this text; a test compares them).
 [[nodiscard]] std::string reference_markdown();
 
+// Every key outside of the databases with its value in force, for SHOW CONFIG. Secrets are not shown.
+struct Setting {
+  std::string key, value, default_value;
+  bool reloadable = true;
+};
+[[nodiscard]] std::vector<Setting> describe(const Settings& settings);
+
 // Keys whose value differs and that a RELOAD cannot apply ("listen.port: 6432 -> 7000 needs a restart").
 [[nodiscard]] std::vector<std::string> not_reloadable(const Settings& before, const Settings& after);
 

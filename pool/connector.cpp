@@ -71,7 +71,7 @@ Result<PgConn> connect_blocking(const ConnParams& given, const Credentials& cred
   if (!credentials.password.empty()) set(params, "password", credentials.password);
   set(params, "gssencmode", "disable");
   set_default("fallback_application_name", "weir");
-  set_default("passfile", "/dev/null");
+  set_default("passfile", "/dev/null/none");
   set_default("sslmode", "prefer");
   set_default("target_session_attrs", "any");
   set_default("tcp_user_timeout", "10000");

@@ -1,0 +1,157 @@
+#include "proxy/catalogs.hpp"
+
+#include <libpq-fe.h>
+
+#include "base/log.hpp"
+#include "base/strings.hpp"
+#include "schema/bucket.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+using PgResult = std::unique_ptr<PGresult, decltype(&PQclear)>;
+
+Result<PgResult> exec(PGconn* conn, const std::string& sql, ExecStatusType wanted) {
+  PgResult result(PQexec(conn, sql.c_str()), &PQclear);
+  if (PQresultStatus(result.get()) == wanted) return result;
+  const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+  return Error(code ? SqlState::parse(code) : sqlstate::kConnectionFailure, concat("reading the catalog: ", PQerrorMessage(conn)));
+}
+
+schema::CatalogRow row_of(const PGresult* result, int row) {
+  schema::CatalogRow out;
+  for (int c = 0; c < PQnfields(result); ++c)
+    out.push_back(PQgetisnull(result, row, c) ? std::nullopt
+                                              : std::optional<std::string_view>(PQgetvalue(result, row, c)));
+  return out;
+}
+
+std::uint64_t mix_row(std::uint64_t hash, const schema::CatalogRow& row) {
+  for (const auto& cell : row) hash = schema::hash_bytes_extended(as_bytes(cell.value_or("\x01")), hash) + 1;
+  return hash;
+}
+
+}  // namespace
+
+pool::ConnParams maintenance_params(const config::Database& database, const pool::Backend& backend) {
+  pool::ConnParams params = backend.id().params;
+  pool::set(params, "dbname", backend.dbname());
+  if (auto over = pool::parse_conninfo(database.maintenance))
+    for (const auto& [name, value] : *over) pool::set(params, name, value);
+  return params;
+}
+
+Result<LoadedCatalog> load_catalog(const config::Database& database, const ShardBackends& shard, const pool::LoginCheck& check,
+                                   Deadline deadline) {
+  auto conn = pool::connect_blocking(maintenance_params(database, *shard.primary), {}, deadline);
+  if (!conn) return conn.take_error();
+  if (check)
+    if (auto checked = check(conn->get()); !checked) return checked.take_error();
+  if (auto begun = exec(conn->get(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", PGRES_COMMAND_OK); !begun) return begun.take_error();
+  schema::CatalogBuilder builder(database);
+  LoadedCatalog loaded;
+  const auto& queries = schema::catalog_queries();
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    auto result = exec(conn->get(), std::string(queries[q].sql), PGRES_TUPLES_OK);
+    if (!result) return result.take_error();
+    for (int r = 0; r < PQntuples(result->get()); ++r) {
+      const schema::CatalogRow row = row_of(result->get(), r);
+      loaded.fingerprint = mix_row(loaded.fingerprint + q, row);
+      if (auto added = builder.add_row(q, row); !added) return added.take_error();
+    }
+  }
+  auto catalog = builder.finish(loaded.fingerprint);
+  if (!catalog) return catalog.take_error();
+  loaded.catalog = std::move(*catalog);
+  return loaded;
+}
+
+Catalogs::Catalogs(std::function<TopologyRef()> topology, Publish publish)
+    : topology_(std::move(topology)), publish_(std::move(publish)), thread_([this] { run(); }) {}
+
+Catalogs::~Catalogs() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Catalogs::refresh_soon(const std::string& database) {
+  std::lock_guard lock(mutex_);
+  wanted_.insert(database);
+  wake_.notify_all();
+}
+
+void Catalogs::refresh_all() {
+  std::lock_guard lock(mutex_);
+  for (auto& [name, known] : known_) known.next = {};
+  wake_.notify_all();
+}
+
+void Catalogs::wait_first_round(Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  wake_.wait_until(lock, deadline.at(), [this] { return first_round_done_ || stopping_; });
+}
+
+void Catalogs::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const TopologyRef topology = topology_();
+    TimePoint next = Clock::now() + kRetry;
+    for (const DatabaseState& database : topology->databases) {
+      Known& known = known_[database.config->name];
+      if (wanted_.erase(database.config->name) == 0 && known.next > Clock::now()) continue;
+      lock.unlock();
+      load(topology, database);
+      lock.lock();
+      if (stopping_) return;
+    }
+    first_round_done_ = true;
+    wake_.notify_all();
+    for (const auto& [name, known] : known_) next = std::min(next, std::max(known.next, Clock::now()));
+    wake_.wait_until(lock, next, [this] { return stopping_ || !wanted_.empty(); });
+  }
+}
+
+void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) {
+  const std::string& name = database.config->name;
+  const auto home_check = database.checks.empty() ? pool::LoginCheck{} : database.checks.front();
+  auto loaded = load_catalog(*database.config, database.shards.front(), home_check, Deadline::after(Clock::now(), std::chrono::seconds(5)));
+  std::unique_lock lock(mutex_);
+  Known& known = known_[name];
+  known.next = Clock::now() + (loaded ? kRefresh : kRetry);
+  if (!loaded) {
+    if (!known.loaded) {
+      lock.unlock();
+      publish_(name, nullptr, loaded.error().message);
+    }
+    return;
+  }
+  if (known.loaded && known.fingerprint == loaded->fingerprint && known.topology == topology->settings_version) return;
+  known = {loaded->fingerprint, topology->settings_version, true, known.next};
+  lock.unlock();
+  compare_shards(database, *loaded->catalog);
+  // The catalog points into these settings: they must live as long.
+  std::shared_ptr<const schema::Catalog> catalog(loaded->catalog.get(),
+                                                 [keep = loaded->catalog, settings = topology->settings](const schema::Catalog*) {});
+  publish_(name, std::move(catalog), "");
+}
+
+// Shards that differ would answer wrongly: said loudly, each difference by name.
+void Catalogs::compare_shards(const DatabaseState& database, const schema::Catalog& home) {
+  for (std::size_t i = 1; i < database.shards.size(); ++i) {
+    const auto other = load_catalog(*database.config, database.shards[i], database.checks[i], Deadline::after(Clock::now(), std::chrono::seconds(5)));
+    const auto& names = database.config->shards;
+    if (!other) {
+      log::warning(concat("database ", database.config->name, ", shard ", names[i].name, ": ", other.error().message));
+      continue;
+    }
+    for (const std::string& d : schema::differences(home, names[0].name, *other->catalog, names[i].name))
+      log::error(concat("database ", database.config->name, ": ", d));
+  }
+}
+
+}  // namespace weir::proxy

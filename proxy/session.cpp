@@ -1,0 +1,355 @@
+#include "proxy/session.hpp"
+
+#include "base/log.hpp"
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+namespace {
+constexpr Duration kCleanUpTime = std::chrono::seconds(5);
+constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
+}  // namespace
+
+Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client)
+    : worker_(worker), id_(id), client_(std::move(client)), waiter_(worker.loop()), timer_(waiter_) {
+  client_->set_waiter(&waiter_);
+  request_.waiter = &waiter_;
+  request_.worker = worker.index();
+  request_.client = id;
+  peer_ = net::peer_name(client_->fd());
+  connected_ = last_request_ = worker.loop().now();
+}
+
+Session::~Session() {
+  // Cut off in mid-flight (the worker stops): nothing may point at this session afterwards.
+  task_ = {};
+  if (key_.pid != 0) worker_.proxy().forget_key(key_);
+  for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
+    if (server) {
+      if (server->socket) server->socket->set_waiter(nullptr);
+      server->pool->discard(server);
+    }
+}
+
+void Session::start() {
+  task_ = run();
+  task_.start();
+}
+
+net::Task<> Session::run() {
+  if (co_await login()) {
+    if (console_)
+      co_await serve_console();
+    else
+      co_await serve();
+  }
+  co_await finish();
+  worker_.finished(*this);
+}
+
+net::Task<> Session::serve() {
+  for (;;) {
+    state_ = State::idle;
+    BatchEnd end{};
+    if (!gather(end)) end = co_await read_batch();
+    if (end == BatchEnd::closed || end == BatchEnd::terminate) co_return;
+    state_ = State::active;
+    last_request_ = worker_.loop().now();
+    plan_batch(end);
+    if (failed_locally_ && ends_failed_transaction()) {
+      // The server's transaction is sound but the client's is not: whatever the client says, it ends in ROLLBACK.
+      if (auto rolled_back = co_await run_own("ROLLBACK"); !rolled_back) drop_server();
+      leave_transaction(false);
+      answer_local_ops();
+    } else if (!answer_locally(end)) {
+      Outcome outcome = Outcome::retry;
+      for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
+        if (!lease_now()) {
+          if (auto leased = co_await lease(); !leased) {
+            if (client_gone()) co_return;
+            fail_locally(end, leased.error());
+            break;
+          }
+        }
+        translate(end);
+        outcome = co_await pump(attempt < 2);
+      }
+      if (outcome == Outcome::closed) co_return;
+    }
+    if (server_ && !give_back_now()) co_await give_back();
+    end_batch();
+    flush_client();
+  }
+}
+
+// ---- input ----
+
+void Session::stash() {
+  if (!borrowed_) return;
+  in_.append(input_);
+  input_ = in_.view();
+  borrowed_ = false;
+}
+
+bool Session::receive_from_client() {
+  if (!client_->may_receive() || client_eof_) return false;
+  stash();
+  const net::Received r = client_->receive();
+  switch (r.kind) {
+    case net::Received::Kind::data:
+      if (database_) database_->stats.received.add(r.bytes.size());
+      if (in_.empty()) {
+        input_ = r.bytes;
+        borrowed_ = true;
+      } else {
+        in_.append(r.bytes);
+        input_ = in_.view();
+      }
+      return true;
+    case net::Received::Kind::nothing:
+      return false;
+    case net::Received::Kind::end:
+    case net::Received::Kind::failed:
+      client_eof_ = true;
+      return false;
+  }
+  return false;
+}
+
+void Session::consume(std::size_t n) {
+  if (borrowed_) {
+    input_ = input_.subspan(n);
+    if (input_.empty()) borrowed_ = false;
+    return;
+  }
+  in_.consume(n);
+  if (in_.empty() && in_.capacity() > kKeptBuffer) in_.release();
+  input_ = in_.view();
+}
+
+void Session::end_batch() {
+  consume(scanned_);
+  scanned_ = 0;
+  ops_.clear();
+  decision_ = {};
+}
+
+// Adds complete messages to the batch. True: the batch is complete (or `end` says why there will be none).
+bool Session::gather(BatchEnd& end) {
+  for (;;) {
+    const wire::Frame f = wire::next_message(input_.subspan(scanned_));
+    if (f.status == wire::FrameStatus::bad_length) {
+      fatal({sqlstate::kProtocolViolation, "invalid message length"});
+      end = BatchEnd::closed;
+      return true;
+    }
+    if (f.status == wire::FrameStatus::incomplete) {
+      if (f.needed <= kMaxHeld && scanned_ <= kMaxHeld) return false;
+      fatal({sqlstate::kProgramLimit, concat("a message of ", std::to_string(f.needed), " bytes is more than Weir holds (",
+                                             std::to_string(kMaxHeld), ")"),
+             "Send large data with COPY, or in several statements."});
+      end = BatchEnd::closed;
+      return true;
+    }
+    if (take_message(f.message, end)) return true;
+  }
+}
+
+bool Session::take_message(const wire::Message& m, BatchEnd& end) {
+  const auto offset = static_cast<std::uint32_t>(scanned_);
+  scanned_ += m.whole.size();
+  const auto add = [&] {
+    Op op;
+    op.type = m.type;
+    op.offset = offset;
+    op.size = static_cast<std::uint32_t>(m.whole.size());
+    ops_.push_back(std::move(op));
+  };
+  switch (m.type) {
+    case 'S':
+      skip_to_sync_ = false;
+      add();
+      end = BatchEnd::sync;
+      return true;
+    case 'X':
+      end = BatchEnd::terminate;
+      return true;
+    case 'Q':
+      if (skip_to_sync_) return false;
+      add();
+      end = BatchEnd::query;
+      return true;
+    case 'H':
+      if (skip_to_sync_) return false;
+      add();
+      end = BatchEnd::flush;
+      return true;
+    case 'F':
+      if (skip_to_sync_) return false;
+      add();
+      end = BatchEnd::query;
+      return true;
+    case 'P':
+    case 'B':
+    case 'D':
+    case 'E':
+    case 'C':
+      if (!skip_to_sync_) add();
+      return false;
+    case 'd':
+    case 'c':
+    case 'f':   // late data of a COPY that failed: PostgreSQL ignores it, too
+      late_copy_data_ = true;
+      return false;
+    default:
+      fatal({sqlstate::kProtocolViolation, concat("invalid frontend message type ", std::to_string(static_cast<unsigned char>(m.type)))});
+      end = BatchEnd::closed;
+      return true;
+  }
+}
+
+net::Task<Session::BatchEnd> Session::read_batch() {
+  BatchEnd end{};
+  timer_.arm(in_transaction() && server_ ? Deadline::after(worker_.loop().now(), worker_.topology()->settings->pool.idle_transaction_timeout)
+                                         : Deadline::never());
+  while (!gather(end)) {
+    if (receive_from_client()) continue;
+    if (!flush_client() || must_end() || (end_with_ && !in_transaction())) {
+      if (end_with_) fatal(*end_with_);
+      co_return BatchEnd::closed;
+    }
+    if (server_ && timer_.fired()) {
+      fatal({sqlstate::kIdleInTransactionTimeout, "terminating connection due to idle-in-transaction timeout",
+             "See pool.idle_transaction_timeout."});
+      co_return BatchEnd::closed;
+    }
+    if (in_.empty() && in_.capacity() > kKeptBuffer) in_.release();
+    stash();
+    co_await waiter_.wait();
+    for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
+      if (server && !process_idle_server(*server)) co_return BatchEnd::closed;
+  }
+  timer_.cancel();
+  co_return end;
+}
+
+// ---- output ----
+
+bool Session::flush_client() {
+  while (!out_.empty() && client_->can_send()) {
+    const auto sent = client_->send(out_.view());
+    if (!sent) {
+      client_eof_ = true;
+      return false;
+    }
+    if (*sent == 0) break;
+    if (database_) database_->stats.sent.add(*sent);
+    out_.consume(*sent);
+  }
+  if (out_.empty() && out_.capacity() > kKeptBuffer) out_.release();
+  return !client_eof_;
+}
+
+bool Session::client_gone() const { return client_eof_ || (client_->hung_up() && !client_->may_receive()); }
+
+void Session::fatal(const Error& error) {
+  wire::write_error(out_, wire::Severity::fatal, error);
+  flush_client();
+}
+
+void Session::notice(const Error& n) { wire::write_notice(out_, wire::Severity::warning, n); }
+
+// ---- the end ----
+
+net::Task<> Session::finish() {
+  state_ = State::closing;
+  client_dead_ = true;   // replies still owed are read and thrown away
+  out_.clear();
+  if (server_ && !server_broken_) co_await drain();
+  if (server_ && (server_broken_ || !expected_.empty() || mid_sequence_)) drop_server();
+  if (server_ && in_transaction() && transaction_ != Transaction::held && transaction_ != Transaction::held_failed)
+    if (auto rolled_back = co_await run_own("ROLLBACK"); !rolled_back) drop_server();
+  transaction_ = Transaction::none;
+  if (pinned_) {
+    if (server_ && server_ != pinned_) co_await give_back();
+    server_ = std::exchange(pinned_, nullptr);
+    pin_after_ = false;
+    tainted_ = true;
+  }
+  if (server_) co_await give_back();
+  client_->shutdown();
+}
+
+// The client died while the server works: cancel, read what is still owed, and reuse the connection (no login storm).
+net::Task<> Session::drain() {
+  if (expected_.empty() && !mid_sequence_ && !copy_in_) co_return;
+  if (copy_in_) {
+    wire::write_message(to_server_, 'f', std::string_view("client disconnected\0", 20));
+    const bool simple = !expected_.empty() && expected_.front().kind == Expect::query;
+    copy_in_ = false;
+    if (!simple) mid_sequence_ = true;
+  } else if (!expected_.empty()) {
+    send_cancel();
+  }
+  if (mid_sequence_) {
+    wire::write_sync(to_server_);
+    expected_.push({Expect::sync, true, 0});
+    mid_sequence_ = false;
+  }
+  timer_.arm(Deadline::after(worker_.loop().now(), kCleanUpTime));
+  while (!expected_.empty() && !server_broken_ && !timer_.fired()) {
+    flush_server();
+    if (!receive_from_server()) co_await waiter_.wait();
+  }
+  timer_.cancel();
+}
+
+// ---- from others ----
+
+void Session::request_cancel() {
+  if (state_ == State::waiting) {
+    cancel_requested_ = true;
+    waiter_.notify();
+  } else if (server_ && !expected_.empty()) {
+    send_cancel();
+  }
+}
+
+void Session::terminate(Error why, bool now) {
+  end_with_ = std::move(why);
+  end_now_ = now;
+  waiter_.notify();
+}
+
+void Session::cancel_delivered() {
+  --cancels_in_flight_;
+  waiter_.notify();
+}
+
+void Session::send_cancel() {
+  ++cancels_in_flight_;
+  worker_.proxy().send_cancel(*server_, worker_.index(), id_);
+}
+
+ClientInfo Session::info() const {
+  static constexpr const char* kNames[] = {"login", "idle", "active", "waiting", "closing"};
+  ClientInfo i;
+  i.id = id_;
+  i.user = user_;
+  i.database = database_ ? database_->name : "";
+  i.state = state_ == State::idle && in_transaction() ? "idle in transaction" : kNames[static_cast<int>(state_)];
+  i.address = peer_.address;
+  i.port = peer_.port;
+  i.application_name = application_name_;
+  const pool::Server* server = server_ ? server_ : pinned_;
+  i.server_pid = server ? server->backend_pid : 0;
+  i.pinned = pinned_ != nullptr;
+  i.connected = connected_;
+  i.last_request = last_request_;
+  if (state_ == State::waiting) i.wait = worker_.loop().now() - request_.since;
+  i.prepared = names_.size();
+  return i;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,292 @@
+// A server for the batch: which pool, the wait in its queue, the settings it needs, and giving it back.
+#include "base/strings.hpp"
+#include "policy/balance.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/session.hpp"
+
+namespace weir::proxy {
+
+namespace {
+constexpr Duration kOwnStatementTime = std::chrono::seconds(10);
+constexpr std::size_t kMaxReplicas = 64;
+}  // namespace
+
+// ---- which pool ----
+
+UserPools& Session::user_pools() {
+  const std::uint64_t version = database_->topology->version;
+  if (pools_->version == version) return *pools_;
+  const auto& shards = database_->state->shards;
+  pools_->version = version;
+  pools_->primaries.assign(shards.size(), nullptr);
+  pools_->replicas.assign(shards.size(), {});
+  for (std::size_t i = 0; i < shards.size(); ++i) pools_->replicas[i].resize(shards[i].replicas.size());
+  return *pools_;
+}
+
+pool::Pool* Session::primary_pool(schema::ShardId shard) {
+  auto& slot = user_pools().primaries[shard];
+  if (!slot) slot = worker_.proxy().make_pool(*database_, shard, database_->state->shards[shard].primary, pools_->credentials);
+  return slot.get();
+}
+
+// The read of what was just written must not go to a replica that may not have it yet.
+bool Session::may_use_replica() const {
+  const config::Reads& reads = database_->state->config->reads;
+  if (!decision_.runs || !decision_.read_only || in_transaction() || pinned_ || decision_.error || decision_.check_only) return false;
+  if (reads.consistency == config::Consistency::primary) return false;
+  if (reads.consistency == config::Consistency::eventual) return true;
+  const TimePoint now = worker_.loop().now();
+  const Duration hold = database_->state->write_hold;
+  if (!database_->state->sharded()) return now - last_write_ > hold;
+  const TimePoint last = decision_.bucket && decision_.shard
+                             ? database_->state->marks->last(*decision_.bucket, *decision_.shard)
+                             : std::max(last_write_, database_->state->marks->last_unknown());
+  return now - last > hold;
+}
+
+pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
+  const auto& replicas = database_->state->shards[shard].replicas;
+  server_is_replica_ = false;
+  if (!read || replicas.empty()) return primary_pool(shard);
+  policy::Candidate candidates[kMaxReplicas];
+  const std::size_t n = std::min(replicas.size(), kMaxReplicas);
+  for (std::size_t i = 0; i < n; ++i)
+    candidates[i] = {replicas[i]->usable(), replicas[i]->id().weight, replicas[i]->in_use.load(std::memory_order_relaxed)};
+  const auto chosen = policy::choose(database_->state->config->reads.balance, {candidates, n}, database_->turn++);
+  if (!chosen) return primary_pool(shard);
+  server_is_replica_ = true;
+  auto& slot = user_pools().replicas[shard][*chosen];
+  if (!slot) slot = worker_.proxy().make_pool(*database_, shard, replicas[*chosen], pools_->credentials);
+  return slot.get();
+}
+
+schema::ShardId Session::target_shard() {
+  if (transaction_shard_) return *transaction_shard_;
+  if (decision_.shard) return *decision_.shard;
+  return schema::kHomeShard;
+}
+
+// The transaction (or the open sequence) has its server already: the statement must fit it.
+std::optional<Error> Session::does_not_fit() const {
+  if (!decision_.shard || *decision_.shard == server_shard_) return std::nullopt;
+  const auto& shards = database_->state->config->shards;
+  return Error(sqlstate::kFeatureNotSupported,
+               concat("this transaction runs on shard ", shards[server_shard_].name, ", the statement belongs to shard ",
+                      shards[*decision_.shard].name, ": transactions over two shards are not supported by this version of Weir"),
+               "End the transaction first, or keep to keys of one shard within it.");
+}
+
+// ---- leasing ----
+
+// The steady state: a server is idle, and nothing has to be said to it first.
+bool Session::lease_now() {
+  if (server_) return !does_not_fit() && !decision_.effects.needs_clean;
+  const schema::ShardId shard = target_shard();
+  if (pinned_ || (decision_.shard && *decision_.shard != shard)) return false;
+  read_leased_ = may_use_replica();
+  pool::Pool* pool = choose_pool(shard, read_leased_);
+  request_.settings = settings_.current().get();
+  pool::Server* server = pool->acquire(request_, worker_.loop().now());
+  if (!server) {
+    queued_at_ = pool->shared_from_this();
+    return false;
+  }
+  adopt_server(server, shard);
+  return !needs_preparing();
+}
+
+void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
+  server_ = server;
+  server_shard_ = shard;
+  server_broken_ = false;
+  if (transaction_ == Transaction::held) transaction_shard_ = shard;
+  server->socket->set_waiter(&waiter_);
+  database_->stats.assignments.add();
+  (server_is_replica_ ? database_->stats.to_replica : database_->stats.to_primary).add();
+}
+
+bool Session::needs_preparing() const {
+  return server_->settings.get() != settings_.current().get() || (decision_.effects.needs_clean && server_ != pinned_);
+}
+
+net::Task<Result<void>> Session::lease() {
+  if (server_ && !queued_at_) {
+    if (auto misfit = does_not_fit()) co_return std::move(*misfit);
+  }
+  const schema::ShardId shard = target_shard();
+  if (!server_ && decision_.shard && *decision_.shard != shard) {
+    server_shard_ = shard;
+    co_return std::move(*does_not_fit());
+  }
+  if (!server_ && pinned_ && pinned_shard_ == shard) {
+    server_ = pinned_;
+    server_shard_ = shard;
+    server_is_replica_ = false;
+  }
+  // A replica that fails a login is left for another, and at last for the primary.
+  for (int tries = 0; !server_; ++tries) {
+    if (!queued_at_) {
+      read_leased_ = may_use_replica() && tries < 3;
+      queued_at_ = choose_pool(shard, read_leased_)->shared_from_this();
+      request_.settings = settings_.current().get();
+      if (pool::Server* server = queued_at_->acquire(request_, worker_.loop().now())) {
+        queued_at_.reset();
+        adopt_server(server, shard);
+        break;
+      }
+    }
+    auto got = co_await wait_in_queue(*std::exchange(queued_at_, nullptr));
+    if (got) {
+      adopt_server(*got, shard);
+    } else if (!got.error().connection_spoilt || tries >= 4) {
+      co_return got.take_error();
+    }
+  }
+  if (needs_preparing()) co_return co_await prepare_server();
+  co_return Result<void>{};
+}
+
+net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
+  const auto keep = pool.shared_from_this();
+  const TimePoint since = worker_.loop().now();
+  state_ = State::waiting;
+  stash();
+  timer_.arm(Deadline::after(since, worker_.topology()->settings->pool.wait_timeout));
+  std::optional<Error> error;
+  pool::Server* server = nullptr;
+  while (!server && !error) {
+    if (!request_.error) co_await waiter_.wait();
+    server = pool.taken(request_);
+    if (server) break;
+    if (request_.error) {
+      error = *request_.error;
+    } else if (client_gone() || (end_with_ && end_now_)) {
+      error = Error(sqlstate::kConnectionFailure, "the client went away");
+    } else if (std::exchange(cancel_requested_, false)) {
+      error = Error(sqlstate::kQueryCanceled, "canceling statement due to user request");
+    } else if (timer_.fired()) {
+      error = pool.timeout_error(worker_.loop().now() - since);
+    }
+  }
+  if (!server) pool.cancel(request_);
+  timer_.cancel();
+  cancel_requested_ = false;
+  state_ = State::active;
+  database_->stats.wait_us.add(std::chrono::duration_cast<std::chrono::microseconds>(worker_.loop().now() - since).count());
+  if (server) co_return server;
+  co_return std::move(*error);
+}
+
+// ---- what the server must be told first ----
+
+net::Task<Result<void>> Session::prepare_server() {
+  stash();
+  const SettingsRef& wanted = settings_.current();
+  const auto* has = static_cast<const SettingsState*>(server_->settings.get());
+  if ((decision_.effects.needs_clean && server_ != pinned_) || (has && has->needs_discard && has != wanted.get())) {
+    if (auto cleaned = co_await discard_all(); !cleaned) co_return cleaned.take_error();
+  }
+  if (server_->settings.get() == wanted.get()) co_return Result<void>{};
+  std::string sql = server_->settings ? "RESET ALL;" : "";
+  if (wanted) sql += wanted->replay;
+  auto replayed = co_await run_own(sql);
+  if (!replayed) {
+    // The settings are half applied: nobody may have this server as it is.
+    Error error = replayed.take_error();
+    error.message = concat("this session's settings could not be applied to a server: ", error.message);
+    if (!in_transaction() || transaction_ == Transaction::held) drop_server();
+    co_return error;
+  }
+  server_->settings = wanted;
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> Session::discard_all() {
+  auto discarded = co_await run_own("DISCARD ALL");
+  if (!discarded) co_return discarded.take_error();
+  server_->settings = nullptr;
+  server_->prepared.clear();
+  server_->unnamed_statement = 0;
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::pair<std::string, std::string>>* parameters) {
+  own_parameters_ = parameters;
+  swallowed_error_.reset();
+  wire::write_query(to_server_, sql);
+  expected_.push({Expect::query, true, 0});
+  own_running_ = true;
+  stash();
+  net::Timer timer(waiter_);
+  timer.arm(Deadline::after(worker_.loop().now(), kOwnStatementTime));
+  while (!expected_.empty() && !server_broken_ && !timer.fired()) {
+    flush_server();
+    if (!receive_from_server()) co_await waiter_.wait();
+  }
+  own_running_ = false;
+  own_parameters_ = nullptr;
+  if (!expected_.empty() || server_broken_) {
+    server_broken_ = true;
+    Error error = server_fatal_.value_or(Error(sqlstate::kConnectionFailure,
+                                               concat("the server connection was lost (", server_->pool->name(), ")"), "Try again."));
+    drop_server();
+    co_return error;
+  }
+  if (swallowed_error_) co_return *std::exchange(swallowed_error_, std::nullopt);
+  co_return Result<void>{};
+}
+
+// ---- giving it back ----
+
+// The steady state: nothing keeps it, nothing has to be cleaned.
+bool Session::give_back_now() {
+  if (in_transaction() || mid_sequence_) return !server_broken_;
+  if (server_broken_ || pin_after_ || tainted_ || cancels_in_flight_ > 0 || server_ == pinned_) return false;
+  server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
+  return true;
+}
+
+net::Task<> Session::give_back() {
+  if (server_broken_) {
+    drop_server();
+    co_return;
+  }
+  if (in_transaction() || mid_sequence_) co_return;
+  if (pin_after_) {
+    pinned_ = server_;
+    pinned_shard_ = server_shard_;
+    pin_after_ = false;
+  }
+  if (server_ == pinned_) {
+    server_ = nullptr;
+    co_return;
+  }
+  flush_client();
+  // A cancel that arrives late must never hit another client's statement.
+  while (cancels_in_flight_ > 0) {
+    stash();
+    co_await waiter_.wait();
+  }
+  if (std::exchange(tainted_, false)) {
+    if (auto clean = co_await discard_all(); !clean) {
+      if (server_) drop_server();
+      co_return;
+    }
+  }
+  server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
+}
+
+void Session::drop_server() {
+  if (!server_) return;
+  if (server_ == pinned_) pinned_ = nullptr;
+  server_->socket->set_waiter(nullptr);
+  server_->pool->discard(std::exchange(server_, nullptr));
+  expected_.clear();
+  to_server_.clear();
+  carry_.clear();
+  bulk_left_ = 0;
+  copy_in_ = mid_sequence_ = tainted_ = pin_after_ = server_broken_ = false;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,228 @@
+// From the client's batch to what the server is sent: unchanged where possible, else statements renamed, missing ones parsed first,
+// and a failing place filled with an error of the server's own.
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/session.hpp"
+
+namespace weir::proxy {
+
+using router::Verb;
+
+namespace {
+// A statement name that no client's statement has on a server: theirs are weir_<hex>.
+constexpr std::string_view kNoSuchStatement = "weir.refused";
+}  // namespace
+
+// Can the client's bytes go out as they are? (Renaming, injected Parses and the like are known only now.)
+bool Session::raw_now() const { return raw_ && !decision_.error && to_server_.empty(); }
+
+void Session::translate(BatchEnd end) {
+  sent_at_ = worker_.loop().now();
+  forwarded_ = 0;
+  error_seen_ = false;
+  poison_error_.reset();
+  if (decision_.runs) {
+    tainted_ |= decision_.effects.taints;
+    pin_after_ |= decision_.effects.pins;
+    if (!decision_.read_only) mark_writes();
+  }
+  if (transaction_ == Transaction::held) send_held_begin();
+  if (decision_.check_only) return translate_check_only(end);
+  const std::size_t last = decision_.error ? decision_.error_at : ops_.size();
+  const bool raw = raw_now() && may_stay_raw();
+  sending_raw_ = raw;
+  for (std::size_t i = 0; i < last; ++i) translate_op(i, input_.subspan(ops_[i].offset, ops_[i].size));
+  if (decision_.error) poison(*decision_.error);
+  if (decision_.error && (end == BatchEnd::sync || end == BatchEnd::flush)) {
+    const std::size_t tail = ops_.size() - 1;
+    translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
+  }
+  mid_sequence_ = end == BatchEnd::flush;
+  if (raw)
+    send_to_server(input_.first(scanned_));
+  else
+    flush_server();
+}
+
+// An unnamed Bind may need its Parse first, on a server that does not have it.
+bool Session::may_stay_raw() const {
+  if (!has_unnamed_ || server_->unnamed_statement == unnamed_.id) return true;
+  for (const Op& op : ops_) {
+    if (op.type == 'P') return true;   // it comes along
+    if (op.type == 'B' || op.type == 'D') return false;
+  }
+  return true;
+}
+
+void Session::pass_on(ByteView message) {
+  if (!sending_raw_) to_server_.append(message);
+}
+
+void Session::translate_op(std::size_t index, ByteView message) {
+  const auto op = static_cast<std::uint32_t>(index);
+  switch (message[0]) {
+    case 'Q':
+      server_->unnamed_statement = 0;
+      expected_.push({Expect::query, false, op});
+      return pass_on(message);
+    case 'P': return translate_parse(index, message);
+    case 'B': return translate_bind(index, message);
+    case 'D':
+    case 'C': return translate_named(index, message);
+    case 'E':
+      expected_.push({Expect::execute, false, op});
+      return pass_on(message);
+    case 'F':
+      expected_.push({Expect::function_call, false, op});
+      return pass_on(message);
+    case 'S':
+      expected_.push({Expect::sync, false, op});
+      return pass_on(message);
+    default: return pass_on(message);   // Flush owes nothing
+  }
+}
+
+void Session::translate_parse(std::size_t index, ByteView message) {
+  const Op& op = ops_[index];
+  const auto at = static_cast<std::uint32_t>(index);
+  if (!op.statement) {
+    server_->unnamed_statement = unnamed_.id;
+    expected_.push({Expect::parse, false, at});
+    return pass_on(message);
+  }
+  if (server_->prepared.touch(op.statement->id)) {
+    expected_.push({Expect::local, false, at});
+    return;
+  }
+  evict_prepared();
+  database_->stats.server_parses.add();
+  wire::write_parse(to_server_, server_statement_name(op.statement->id), op.statement->sql, op.statement->types);
+  expected_.push({Expect::parse, false, at});
+  server_->prepared.add(op.statement->id);
+}
+
+void Session::ensure_prepared(std::size_t index) {
+  const Op& op = ops_[index];
+  if (server_->prepared.touch(op.statement->id)) return;
+  evict_prepared();
+  database_->stats.server_parses.add();
+  wire::write_parse(to_server_, server_statement_name(op.statement->id), op.statement->sql, op.statement->types);
+  expected_.push({Expect::parse, true, static_cast<std::uint32_t>(index)});
+  server_->prepared.add(op.statement->id);
+}
+
+void Session::evict_prepared() {
+  const std::uint64_t victim = server_->prepared.to_evict(worker_.topology()->settings->pool.max_prepared_statements);
+  if (victim == 0) return;
+  wire::write_named(to_server_, 'C', 'S', server_statement_name(victim));
+  expected_.push({Expect::close, true, 0});
+  server_->prepared.remove(victim);
+}
+
+void Session::ensure_unnamed() {
+  if (server_->unnamed_statement == unnamed_.id) return;
+  wire::write_parse(to_server_, "", unnamed_.sql, unnamed_.types);
+  expected_.push({Expect::parse, true, 0});
+  server_->unnamed_statement = unnamed_.id;
+}
+
+void Session::translate_bind(std::size_t index, ByteView message) {
+  const Op& op = ops_[index];
+  if (!op.statement) {
+    if (!sending_raw_) ensure_unnamed();
+    expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
+    return pass_on(message);
+  }
+  ensure_prepared(index);
+  const auto bind = wire::read_bind(message.subspan(wire::kHeader));   // read once before: it is well-formed
+  wire::write_bind_renamed(to_server_, *bind, server_statement_name(op.statement->id));
+  expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
+}
+
+void Session::translate_named(std::size_t index, ByteView message) {
+  const Op& op = ops_[index];
+  const auto at = static_cast<std::uint32_t>(index);
+  const bool describe = message[0] == 'D';
+  const auto named = wire::read_named(message.subspan(wire::kHeader), "Describe");
+  if (named->kind == 'S' && !named->name.empty()) {
+    if (!describe) {
+      expected_.push({Expect::local, false, at});   // the server keeps it for others
+      return;
+    }
+    ensure_prepared(index);
+    wire::write_named(to_server_, 'D', 'S', server_statement_name(op.statement->id));
+    expected_.push({Expect::describe, false, at});
+    return;
+  }
+  if (named->kind == 'S' && describe && !sending_raw_) ensure_unnamed();
+  if (named->kind == 'S' && !describe) server_->unnamed_statement = 0;
+  expected_.push({describe ? Expect::describe : Expect::close, false, at});
+  pass_on(message);
+}
+
+// BEGIN and what was said after it, now that a shard is known. Their errors put the server's transaction in state E by themselves.
+void Session::send_held_begin() {
+  std::string sql;
+  for (const std::string& statement : held_) sql += concat(statement, "\n;");
+  wire::write_query(to_server_, sql);
+  expected_.push({Expect::query, true, 0});
+  held_.clear();
+}
+
+// The server's transaction is to fail at this place with an error that the client is told as the proxy's.
+void Session::poison(const Error& error) {
+  poison_error_ = error;
+  wire::write_named(to_server_, 'D', 'S', kNoSuchStatement);
+  expected_.push({Expect::poison, false, 0});
+}
+
+// Text that our parser rejects is never executed on a sharded database: Parse alone fetches the server's own error.
+void Session::translate_check_only(BatchEnd end) {
+  sending_raw_ = false;
+  std::string_view sql;
+  for (const Op& op : ops_) {
+    if (!op.plan || op.plan->verb != Verb::unparsable) continue;
+    const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
+    if (op.type == 'Q') sql = *wire::read_query(body);
+    if (op.type == 'P') sql = wire::read_parse(body)->query;
+    if (!sql.empty()) break;
+  }
+  wire::write_parse(to_server_, "", sql, {});
+  wire::write_sync(to_server_);
+  server_->unnamed_statement = 0;
+  poison_error_ = Error(sqlstate::kFeatureNotSupported, "this statement is newer than Weir's parser",
+                        "Weir reads PostgreSQL 15's grammar; run the statement on each shard directly.");
+  expected_.push({Expect::parse, false, 0});
+  expected_.push({Expect::sync, false, 0});
+  if (end == BatchEnd::flush) skip_to_sync_ = true;
+  flush_server();
+}
+
+bool Session::send_to_server(ByteView bytes) {
+  if (to_server_.empty()) {
+    const auto sent = server_->socket->send(bytes);
+    if (!sent) {
+      server_broken_ = true;
+      return false;
+    }
+    bytes = bytes.subspan(*sent);
+  }
+  if (!bytes.empty()) to_server_.append(bytes);
+  return true;
+}
+
+bool Session::flush_server() {
+  while (!to_server_.empty() && server_->socket->can_send()) {
+    const auto sent = server_->socket->send(to_server_.view());
+    if (!sent) {
+      server_broken_ = true;
+      return false;
+    }
+    if (*sent == 0) break;
+    to_server_.consume(*sent);
+  }
+  if (to_server_.empty() && to_server_.capacity() > kMaxControl) to_server_.release();
+  return true;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,191 @@
+#include "proxy/settings_state.hpp"
+
+#include <algorithm>
+
+namespace weir::proxy {
+
+namespace {
+
+std::mutex interner_mutex;
+std::unordered_map<std::string, std::weak_ptr<const SettingsState>>& interned() {
+  static std::unordered_map<std::string, std::weak_ptr<const SettingsState>> map;
+  return map;
+}
+
+bool survives_reset_all(std::string_view name) { return name == "role" || name == "session_authorization"; }
+
+std::string_view skip_blanks(std::string_view s) {
+  const auto at = s.find_first_not_of(" \t\r\n");
+  return at == std::string_view::npos ? std::string_view{} : s.substr(at);
+}
+
+std::string as_identifier(std::string_view literal_body) {
+  std::string out = "\"";
+  for (std::size_t i = 0; i < literal_body.size(); ++i) {
+    if (literal_body[i] == '\'') ++i;   // '' inside a literal
+    if (i < literal_body.size() && literal_body[i] == '"') out += '"';
+    if (i < literal_body.size()) out += literal_body[i];
+  }
+  return out + '"';
+}
+
+// Where a string literal that opens at `at` closes.
+std::size_t end_of_literal(std::string_view s, std::size_t at) {
+  for (std::size_t i = at + 1; i < s.size(); ++i) {
+    if (s[i] != '\'') continue;
+    if (i + 1 < s.size() && s[i + 1] == '\'') {
+      ++i;
+      continue;
+    }
+    return i;
+  }
+  return s.size();
+}
+
+std::string quote_literals(std::string_view value) {
+  std::string out;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] != '\'') {
+      out += value[i];
+      continue;
+    }
+    const std::size_t end = end_of_literal(value, i);
+    out += as_identifier(value.substr(i + 1, end - i - 1));
+    i = end;
+  }
+  return out;
+}
+
+}  // namespace
+
+namespace {
+constexpr std::string_view kSetConfig = "SELECT pg_catalog.set_config('";
+
+std::string quote_literal(std::string_view value) {
+  std::string out = value.find('\\') == std::string_view::npos ? "'" : "E'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
+std::string unquote_literal(std::string_view literal) {
+  std::string out;
+  const bool escaped = literal.starts_with("E");
+  for (std::size_t i = escaped ? 2 : 1; i + 1 < literal.size(); ++i) {
+    if (literal[i] == '\'' || (escaped && literal[i] == '\\')) ++i;
+    out += literal[i];
+  }
+  return out;
+}
+}  // namespace
+
+Setting startup_setting(std::string_view name, std::string_view value) {
+  return {ascii_lower(name), concat("SELECT pg_catalog.set_config(", quote_literal(name), ", ", quote_literal(value), ", false)")};
+}
+
+std::string search_path_of(std::string_view set_statement) {
+  if (set_statement.starts_with(kSetConfig)) {
+    const std::size_t from = set_statement.find("', ") + 3;
+    return unquote_literal(set_statement.substr(from, set_statement.rfind(", false)") - from));
+  }
+  while (!set_statement.empty() && (set_statement.back() == ';' || std::isspace(static_cast<unsigned char>(set_statement.back()))))
+    set_statement.remove_suffix(1);
+  const std::string lower = ascii_lower(set_statement);
+  std::size_t at = lower.find("search_path");
+  if (at != std::string::npos) {
+    at += std::string_view("search_path").size();
+    if (at < lower.size() && lower[at] == '"') ++at;
+    std::string_view rest = skip_blanks(set_statement.substr(at));
+    if (rest.starts_with("=")) return quote_literals(skip_blanks(rest.substr(1)));
+    return rest.size() >= 2 ? quote_literals(skip_blanks(rest.substr(2))) : std::string{};   // TO
+  }
+  at = lower.find("schema");   // SET SCHEMA 'x'
+  return at == std::string::npos ? std::string{} : quote_literals(skip_blanks(set_statement.substr(at + 6)));
+}
+
+SettingsRef intern_settings(std::vector<Setting> settings) {
+  if (settings.empty()) return nullptr;
+  std::string replay;
+  for (const auto& s : settings) replay += concat(s.sql, "\n;");   // the text may end in a line comment
+  std::lock_guard lock(interner_mutex);
+  auto& map = interned();
+  if (auto it = map.find(replay); it != map.end())
+    if (auto known = it->second.lock()) return known;
+  if (map.size() > 1024) std::erase_if(map, [](const auto& e) { return e.second.expired(); });
+  auto state = std::make_shared<SettingsState>();
+  for (const auto& s : settings) {
+    if (survives_reset_all(s.name)) state->needs_discard = true;
+    if (s.name == "search_path") state->search_path = search_path_of(s.sql);
+  }
+  state->settings = std::move(settings);
+  state->replay = replay;
+  map[std::move(replay)] = state;
+  return state;
+}
+
+void SessionSettings::start(std::vector<Setting> startup) {
+  startup_ = committed_ = current_ = intern_settings(std::move(startup));
+  savepoints_.clear();
+}
+
+void SessionSettings::discard_all() {
+  committed_ = current_ = startup_;
+  savepoints_.clear();
+}
+
+void SessionSettings::set(std::string name, std::string sql) {
+  std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
+  std::erase_if(next, [&](const Setting& s) { return s.name == name; });
+  next.push_back({std::move(name), std::move(sql)});
+  current_ = intern_settings(std::move(next));
+}
+
+void SessionSettings::reset(std::string_view name) {
+  std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
+  std::erase_if(next, [&](const Setting& s) { return s.name == name; });
+  if (startup_)
+    for (const auto& s : startup_->settings)
+      if (s.name == name) next.push_back(s);
+  current_ = intern_settings(std::move(next));
+}
+
+void SessionSettings::reset_all() {
+  std::vector<Setting> next;
+  if (current_)
+    for (const auto& s : current_->settings)
+      if (survives_reset_all(s.name)) next.push_back(s);
+  if (startup_)
+    for (const auto& s : startup_->settings)
+      if (!survives_reset_all(s.name)) next.push_back(s);
+  current_ = intern_settings(std::move(next));
+}
+
+void SessionSettings::savepoint(std::string name) { savepoints_.push_back({std::move(name), current_}); }
+
+std::vector<SessionSettings::Savepoint>::iterator SessionSettings::find_savepoint(std::string_view name) {
+  const auto newest = std::find_if(savepoints_.rbegin(), savepoints_.rend(), [&](const auto& s) { return s.name == name; });
+  return newest == savepoints_.rend() ? savepoints_.end() : std::prev(newest.base());
+}
+
+void SessionSettings::release(std::string_view name) { savepoints_.erase(find_savepoint(name), savepoints_.end()); }
+
+void SessionSettings::rollback_to(std::string_view name) {
+  const auto it = find_savepoint(name);
+  if (it == savepoints_.end()) return;
+  current_ = it->state;
+  savepoints_.erase(std::next(it), savepoints_.end());   // the savepoint itself stays
+}
+
+void SessionSettings::commit() {
+  committed_ = current_;
+  savepoints_.clear();
+}
+
+void SessionSettings::rollback() {
+  current_ = committed_;
+  savepoints_.clear();
+}
+
+}  // namespace weir::proxy

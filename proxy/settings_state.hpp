@@ -1,0 +1,72 @@
+// What a client has SET, kept by the proxy so that any server can be given it (design: no leaks between clients).
+// Pure but for the interner's lock.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/strings.hpp"
+
+namespace weir::proxy {
+
+struct Setting {
+  std::string name;   // lower case
+  std::string sql;    // the statement that makes it so: SET name = value
+  friend bool operator==(const Setting&, const Setting&) = default;
+};
+
+// An immutable, interned set of settings: equal sets are the same object, so comparing is comparing pointers.
+struct SettingsState {
+  std::vector<Setting> settings;   // in the order they were set
+  std::string replay;              // all of them as one simple Query string
+  bool needs_discard = false;      // RESET ALL does not undo it (role, session authorization)
+  std::string search_path;         // as the router reads it; empty: not set
+};
+using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is set
+
+// Makes equal sets one object. Thread-safe; forgets sets nobody holds.
+[[nodiscard]] SettingsRef intern_settings(std::vector<Setting> settings);
+
+// A start-up parameter as a statement: SELECT set_config(...), which reads lists as the start-up packet does.
+[[nodiscard]] Setting startup_setting(std::string_view name, std::string_view value);
+
+// The value of SET search_path ... in the list syntax of the search_path parameter itself ('a b' becomes "a b").
+[[nodiscard]] std::string search_path_of(std::string_view set_statement);
+
+// A client's settings through transactions and savepoints, as PostgreSQL would keep them. One session, one thread.
+// https://www.postgresql.org/docs/15/sql-set.html
+class SessionSettings {
+ public:
+  // Start-up parameters: RESET goes back to these.
+  void start(std::vector<Setting> startup);
+  // DISCARD ALL.
+  void discard_all();
+
+  void set(std::string name, std::string sql);
+  void reset(std::string_view name);
+  void reset_all();
+
+  void savepoint(std::string name);
+  void release(std::string_view name);
+  void rollback_to(std::string_view name);
+  void commit();
+  void rollback();
+
+  [[nodiscard]] const SettingsRef& current() const { return current_; }
+
+ private:
+  struct Savepoint {
+    std::string name;
+    SettingsRef state;
+  };
+  std::vector<Savepoint>::iterator find_savepoint(std::string_view name);
+
+  SettingsRef startup_, committed_, current_;
+  std::vector<Savepoint> savepoints_;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,84 @@
+// Worker: one thread, one loop, its clients. Everything of a client happens here.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "net/loop.hpp"
+#include "net/socket.hpp"
+#include "pool/pools.hpp"
+#include "proxy/settings_state.hpp"
+#include "proxy/stats.hpp"
+#include "proxy/topology.hpp"
+#include "router/router.hpp"
+
+namespace weir::proxy {
+
+class Proxy;
+class Session;
+
+// The pools that one login uses in one database, found once and kept while the topology stays.
+struct UserPools {
+  pool::Credentials credentials;
+  std::vector<std::shared_ptr<pool::Pool>> primaries;                 // by ShardId; made on first use
+  std::vector<std::vector<std::shared_ptr<pool::Pool>>> replicas;     // by ShardId and replica
+  std::uint64_t version = 0;                                          // of the topology
+  // Start-up settings that a server has accepted, and the parameters it reported for them.
+  std::unordered_map<SettingsRef, std::vector<std::pair<std::string, std::string>>> accepted_settings;
+};
+
+// A worker's view of one database: the router with its plan cache, and the pools in use. Lives as long as the worker.
+struct WorkerDatabase {
+  std::string name;
+  TopologyRef topology;                       // keeps `state` alive
+  const DatabaseState* state = nullptr;       // null: no longer in the configuration
+  std::unique_ptr<router::Router> router;     // null while the catalog is missing
+  std::map<std::string, UserPools, std::less<>> users;
+  DatabaseStats stats;
+  std::uint64_t turn = 0;                     // for balancing
+};
+
+class Worker {
+ public:
+  Worker(Proxy& proxy, unsigned index, std::unique_ptr<net::Loop> loop);
+  ~Worker();
+
+  void start(std::vector<int> listeners);     // begins its thread; listeners are owned by the proxy
+  void stop();                                // ends the loop and joins; clients are cut off
+  [[nodiscard]] net::Loop& loop() { return *loop_; }
+  [[nodiscard]] unsigned index() const { return index_; }
+  [[nodiscard]] Proxy& proxy() { return proxy_; }
+
+  // --- on the worker's thread ---
+  void adopt(int fd);                                        // a new client
+  void finished(Session& session);                           // the session's coroutine came to its end
+  void set_topology(TopologyRef topology);
+  [[nodiscard]] const TopologyRef& topology() const { return topology_; }
+  [[nodiscard]] WorkerDatabase* database(std::string_view name);
+  [[nodiscard]] Session* find_session(std::uint64_t id);
+  void close_listeners();
+  void for_each_session(const std::function<void(Session&)>& f);
+  // Scratch that sessions share: never used across a suspension.
+  std::vector<router::Parameter> parameters;
+
+ private:
+  void accept_all(int listener);
+
+  Proxy& proxy_;
+  const unsigned index_;
+  std::unique_ptr<net::Loop> loop_;
+  std::thread thread_;
+  TopologyRef topology_;
+  std::map<std::string, std::unique_ptr<WorkerDatabase>, std::less<>> databases_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  std::vector<int> listeners_;
+  std::uint64_t next_session_ = 0;
+};
+
+}  // namespace weir::proxy
