@@ -28,7 +28,7 @@ std::unique_ptr<ServerConnection> ConnectionPool::acquire(Deadline deadline) {
   {
     Lock lock(mutex_);
     Connection connection = wait_for_turn(lock, deadline);
-    while (connection != nullptr && (!connection->alive() || worn_out(*connection, Clock::now()))) {
+    while (connection != nullptr && (!connection->quiet() || worn_out(*connection, Clock::now()))) {
       dead.push_back(std::move(connection));   // its place is ours
       if (idle_.empty()) break;
       --open_;

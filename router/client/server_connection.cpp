@@ -126,12 +126,18 @@ void ServerConnection::drain_results(std::vector<Row>& rows, std::string& failur
   }
 }
 
+bool ServerConnection::readable() const {
+  pollfd p{PQsocket(conn_), POLLIN, 0};
+  return ::poll(&p, 1, 0) > 0;
+}
+
 bool ServerConnection::alive() {
   if (spoilt_ || PQstatus(conn_) != CONNECTION_OK) return false;
-  pollfd p{PQsocket(conn_), POLLIN, 0};
-  if (::poll(&p, 1, 0) > 0 && PQconsumeInput(conn_) == 0) spoilt_ = true;
+  if (readable() && PQconsumeInput(conn_) == 0) spoilt_ = true;
   return !spoilt_ && PQstatus(conn_) == CONNECTION_OK;
 }
+
+bool ServerConnection::quiet() { return !spoilt_ && PQstatus(conn_) == CONNECTION_OK && !readable(); }
 
 ServerConnection::Transaction ServerConnection::transaction() const {
   if (spoilt_) return Transaction::unknown;

@@ -30,8 +30,11 @@ class ServerConnection {
   // pqxx::broken_connection when it is lost or `deadline` passes (then the connection is spoilt).
   std::vector<Row> query(const std::string& sql, Deadline deadline);
 
-  // False once it is known to be dead: a quiet server connection has nothing to read, so anything readable is looked at.
+  // False once it is known to be dead.
   [[nodiscard]] bool alive();
+  // Alive, and nothing came from the server since it became idle. The FATAL of a server that shuts down may come well before the
+  // end of the connection, so one that said anything unasked is not worth the risk.
+  [[nodiscard]] bool quiet();
   [[nodiscard]] Transaction transaction() const;
   // Ends an open transaction and everything else a lease left behind (DISCARD ALL). False: it could not be cleaned and must go.
   [[nodiscard]] bool reset(Deadline deadline);
@@ -44,6 +47,7 @@ class ServerConnection {
   TimePoint idle_since{};   // kept by the pool
 
  private:
+  [[nodiscard]] bool readable() const;
   void wait(short events, Deadline deadline, const char* what);
   void connect(Deadline deadline);
   void drain_results(std::vector<Row>& rows, std::string& failure, std::string& code, Deadline deadline);
