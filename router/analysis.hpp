@@ -15,13 +15,14 @@ namespace weir::router {
 
 struct AnalysisInput {
   std::string_view sql;
-  std::span<const Literal> literals;            // where the lexer lifted; a constant at such an offset becomes KeySource::literal
-  std::span<const std::uint32_t> declared;      // Parse's parameter types
+  std::span<const Literal> literals;  // where the lexer lifted; a constant at such an offset becomes KeySource::literal
+  std::span<const std::uint32_t> declared;  // Parse's parameter types
   const schema::Catalog* catalog = nullptr;
-  std::vector<std::string> search_path;         // parsed; never empty
+  std::vector<std::string> search_path;  // parsed; never empty
 };
 
-// Never fails (see Router::plan). Depth of the tree is limited; deeper text is refused (54001 stack depth) or Verb::unparsable.
+// Never fails (see Router::plan). Depth of the tree is limited; deeper text is refused (54001 stack depth) or
+// Verb::unparsable.
 [[nodiscard]] Plan analyse(const AnalysisInput& input);
 
 }  // namespace weir::router

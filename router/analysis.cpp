@@ -1,0 +1,153 @@
+#include "router/analysis.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "router/analysis_statement.hpp"
+#include "router/pg_tree.hpp"
+
+namespace weir::router {
+namespace {
+
+bool is_transaction_control(Verb verb) {
+  switch (verb) {
+    case Verb::begin:
+    case Verb::commit:
+    case Verb::rollback:
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
+      return true;
+    default:  // every other verb leaves the transaction as it is
+      return false;
+  }
+}
+
+// State that the session would have to replay, had it been told which: in a string of several it is not.
+bool changes_session(Verb verb) { return verb == Verb::set || verb == Verb::reset || verb == Verb::reset_all; }
+
+void take_effects(Plan& into, const Plan& part) {
+  into.effects.taints |= part.effects.taints;
+  into.effects.pins |= part.effects.pins || changes_session(part.verb);
+  into.effects.needs_clean |= part.effects.needs_clean;
+  into.returns_copy |= part.returns_copy;
+  into.ends_transaction |= part.ends_transaction || is_transaction_control(part.verb);
+  into.parameters = std::max(into.parameters, part.parameters);
+  into.why.insert(into.why.end(), part.why.begin(), part.why.end());
+  for (const std::string& table : part.tables)
+    if (std::find(into.tables.begin(), into.tables.end(), table) == into.tables.end()) into.tables.push_back(table);
+}
+
+// Both targets at once, if one shard has both. From the least to the most particular: transaction, no_table, any, then
+// home or keyed.
+bool join_targets(Target& into, Target part) {
+  const auto rank = [](Target t) {
+    switch (t) {
+      case Target::transaction:
+        return 0;
+      case Target::no_table:
+        return 1;
+      case Target::any:
+        return 2;
+      case Target::home:
+        return 3;
+      case Target::keyed:
+        return 4;
+      case Target::refused:
+        return 5;
+    }
+    return 5;
+  };
+  const bool apart = (into == Target::home && part == Target::keyed) || (into == Target::keyed && part == Target::home);
+  if (!apart && rank(part) > rank(into)) into = part;
+  return !apart;
+}
+
+// Text that begins with a hint, which the lexer keeps in the plan cache's key in exactly this spelling.
+bool has_hint(std::string_view sql) {
+  const auto start = sql.find_first_not_of(" \t\n\r\f\v");
+  return start != std::string_view::npos && sql.substr(start).starts_with("/* weir:");
+}
+
+std::string_view text_of(const RawStmt& raw, std::string_view sql) {
+  const auto start = static_cast<std::size_t>(std::max(raw.stmt_location, 0));
+  if (start >= sql.size()) return {};
+  return raw.stmt_len > 0 ? sql.substr(start, static_cast<std::size_t>(raw.stmt_len)) : sql.substr(start);
+}
+
+Plan empty_plan(bool sharded) {
+  Plan plan;
+  plan.target = sharded ? Target::no_table : Target::home;
+  plan.why.push_back("nothing but blanks and comments");
+  return plan;
+}
+
+// A catalog that knows nothing, for a caller that has none: a plain database.
+const schema::Catalog& no_catalog() {
+  static const config::Database plain;
+  static const std::shared_ptr<const schema::Catalog> catalog = schema::Catalog::offline(plain);
+  return *catalog;
+}
+
+Plan analyse_text(const AnalysisInput& input) {
+  const bool sharded = input.catalog->sharded();
+  if (input.sql.find('\0') != std::string_view::npos)
+    return unparsable(sharded, Error(sqlstate::kProtocolViolation, "the statement contains a zero byte",
+                                     "Send text without zero bytes."));
+  const pg::ParsedText parsed{std::string(input.sql)};
+  if (!parsed.ok())
+    return unparsable(
+        sharded, Error(sqlstate::kFeatureNotSupported, concat("the statement is not understood: ", parsed.error()),
+                       "Weir reads SQL as PostgreSQL 15 does. If a newer server accepts this, run it there directly."));
+  const auto statements = parsed.statements();
+  if (statements.empty()) return empty_plan(sharded);
+  if (statements.size() == 1) return analyse_statement(statements[0]->stmt, text_of(*statements[0], input.sql), input);
+  std::vector<Plan> plans;
+  for (const RawStmt* raw : statements) plans.push_back(analyse_statement(raw->stmt, text_of(*raw, input.sql), input));
+  return combine(std::move(plans), sharded);
+}
+
+}  // namespace
+
+Plan combine(std::vector<Plan> plans, bool sharded) {
+  Plan all;
+  all.verb = Verb::multi;
+  all.target = Target::transaction;
+  all.read_only = true;
+  for (Plan& plan : plans) {
+    if (plan.verb == Verb::unparsable) return std::move(plan);
+    take_effects(all, plan);
+    all.read_only &= plan.read_only;
+    if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);
+    if (!join_targets(all.target, plan.target) && !all.refusal)
+      all.refusal = Error(sqlstate::kFeatureNotSupported,
+                          "one string of several statements names sharded tables and what is on the home shard only",
+                          "Send the statements one by one.");
+    all.bindings.insert(all.bindings.end(), std::make_move_iterator(plan.bindings.begin()),
+                        std::make_move_iterator(plan.bindings.end()));
+  }
+  if (!sharded) {
+    all.target = Target::home;
+    all.refusal.reset();
+  }
+  if (all.refusal) all.target = Target::refused;
+  if (all.target == Target::transaction) all.target = Target::no_table;  // it has to run somewhere
+  return all;
+}
+
+Plan analyse(const AnalysisInput& input) {
+  AnalysisInput known = input;
+  if (known.catalog == nullptr) known.catalog = &no_catalog();
+  Plan plan = analyse_text(known);
+  if (known.catalog->sharded() && has_hint(known.sql)) {
+    plan.target = Target::refused;
+    plan.refusal = Error(sqlstate::kFeatureNotSupported, "hints in a comment (/* weir: ... */) are not understood yet",
+                         "They come with a later version; take the comment away, and bind the key in the statement.");
+  }
+  plan.literals = static_cast<std::uint16_t>(std::min<std::size_t>(input.literals.size(), 65535));
+  return plan;
+}
+
+}  // namespace weir::router

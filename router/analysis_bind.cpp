@@ -1,0 +1,272 @@
+#include "router/analysis_bind.hpp"
+
+#include <algorithm>
+
+#include "base/strings.hpp"
+
+namespace weir::router {
+namespace {
+
+constexpr std::size_t kMaxTables = 64;  // listed in a plan
+
+// Counts how deep queries and joins are nested.
+class Nesting {
+ public:
+  explicit Nesting(int& depth) : depth_(depth) { ++depth_; }
+  ~Nesting() { --depth_; }
+  Nesting(const Nesting&) = delete;
+  Nesting& operator=(const Nesting&) = delete;
+  [[nodiscard]] bool too_deep() const { return depth_ > kMaxNesting; }
+
+ private:
+  int& depth_;
+};
+
+}  // namespace
+
+Binder::Binder(const AnalysisInput& input, const Survey& survey)
+    : input_(input), catalog_(*input.catalog), survey_(survey), reader_(input, survey) {}
+
+void Binder::refuse(std::string message, std::string hint) {
+  if (!refusal_) refusal_ = Error(sqlstate::kFeatureNotSupported, std::move(message), std::move(hint));
+}
+
+void Binder::query(Node* stmt, const CteScope* ctes, Level* outer, InsertKey* insert_into) {
+  const Nesting nesting(nesting_);
+  too_deep_ |= nesting.too_deep();
+  if (too_deep_ || stmt == nullptr) return;
+  switch (stmt->type) {
+    case T_SelectStmt:
+      return select(reinterpret_cast<SelectStmt*>(stmt), ctes, outer, insert_into);
+    case T_InsertStmt:
+      return insert(*reinterpret_cast<InsertStmt*>(stmt), ctes, outer);
+    case T_UpdateStmt:
+      return update(*reinterpret_cast<UpdateStmt*>(stmt), ctes, outer);
+    case T_DeleteStmt:
+      return remove(*reinterpret_cast<DeleteStmt*>(stmt), ctes, outer);
+    case T_MergeStmt:
+      return merge(*reinterpret_cast<MergeStmt*>(stmt), ctes, outer);
+    default:
+      return refuse("this kind of query cannot be routed", "Run it on a shard's database directly.");
+  }
+}
+
+// Each CTE of a plain WITH sees those before it; of WITH RECURSIVE, all.
+void Binder::with(const WithClause* clause, CteScope& scope, Level* outer) {
+  if (clause == nullptr) return;
+  const pg::ListOf<CommonTableExpr> ctes(clause->ctes);
+  if (clause->recursive)
+    for (const CommonTableExpr* cte : ctes) scope.names.push_back(pg::text(cte->ctename));
+  for (const CommonTableExpr* cte : ctes) {
+    query(cte->ctequery, &scope, outer);
+    if (cte->cycle_clause != nullptr) {
+      expression(cte->cycle_clause->cycle_mark_value);
+      expression(cte->cycle_clause->cycle_mark_default);
+    }
+    if (!clause->recursive) scope.names.push_back(pg::text(cte->ctename));
+  }
+}
+
+void Binder::select(const SelectStmt* stmt, const CteScope* ctes, Level* outer, InsertKey* insert_into) {
+  std::deque<CteScope> scopes;  // addresses stay
+  // Chains of UNION are left-deep: a loop along the left arms.
+  for (;; stmt = stmt->larg) {
+    if (stmt->withClause != nullptr) {
+      scopes.push_back({{}, ctes});
+      with(stmt->withClause, scopes.back(), outer);
+      ctes = &scopes.back();
+    }
+    if (stmt->op == SETOP_NONE) return leaf(*stmt, ctes, outer, insert_into);
+    insert_into = nullptr;  // the key of each arm's rows would have to be bound
+    query(reinterpret_cast<Node*>(stmt->rarg), ctes, outer);
+    if (too_deep_) return;
+    Level output(outer);  // ORDER BY and LIMIT see output columns, which nobody knows here
+    opaque({}, output);
+    for (void* part : {static_cast<void*>(stmt->sortClause), static_cast<void*>(stmt->limitOffset),
+                       static_cast<void*>(stmt->limitCount)})
+      walk(part, output, ctes);
+  }
+}
+
+void Binder::leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, InsertKey* insert_into) {
+  Level level(outer);
+  from(stmt.fromClause, level, ctes);
+  conditions(stmt.whereClause, {&level, &level.all, 0, level.items.size()});
+  for (void* part :
+       {static_cast<void*>(stmt.targetList), static_cast<void*>(stmt.whereClause), static_cast<void*>(stmt.groupClause),
+        static_cast<void*>(stmt.havingClause), static_cast<void*>(stmt.windowClause),
+        static_cast<void*>(stmt.distinctClause), static_cast<void*>(stmt.valuesLists),
+        static_cast<void*>(stmt.sortClause), static_cast<void*>(stmt.limitOffset), static_cast<void*>(stmt.limitCount)})
+    walk(part, level, ctes);
+  if (stmt.intoClause != nullptr && stmt.intoClause->rel != nullptr) {
+    name(*stmt.intoClause->rel, Access::write);
+    read_only_ = false;
+  }
+  locking(stmt, level);
+  if (insert_into == nullptr) return;
+  if (stmt.valuesLists != nullptr) return insert_rows(stmt, *insert_into);
+  insert_select(stmt, level, *insert_into);
+}
+
+// Finds the subqueries of an expression (or a list of them). Not recursive but for the subqueries.
+void Binder::walk(void* root, Level& level, const CteScope* ctes) {
+  std::vector<Node*> pending;
+  if (root != nullptr) pending.push_back(static_cast<Node*>(root));
+  while (!pending.empty() && !too_deep_) {
+    Node* node = pending.back();
+    pending.pop_back();
+    if (auto* link = pg::as<SubLink>(node, T_SubLink)) {
+      if (link->testexpr != nullptr) pending.push_back(link->testexpr);
+      query(link->subselect, ctes, &level);
+      continue;
+    }
+    if (const auto* ref = pg::as<ColumnRef>(node, T_ColumnRef)) {
+      const pg::ListOf<> fields(ref->fields);
+      if (fields.size() > 1 && resolve_column(*ref, level, level.all).state != Lookup::found)
+        attribute(pg::text(fields[fields.size() - 1]));
+      continue;
+    }
+    if (const auto* indirection = pg::as<A_Indirection>(node, T_A_Indirection))
+      for (Node* step : pg::ListOf<>(indirection->indirection)) attribute(pg::text(step));
+    if (pg::walker_knows(node->type)) pg::children_of(node, pending);
+  }
+}
+
+// "row.name" calls the function name(row) if the row has no such column.
+void Binder::attribute(std::string_view name) {
+  if (name.empty()) return;
+  const auto facts = catalog_.find_function({}, name);
+  if (!facts || !facts->user_defined) return;
+  effects_.taints = true;
+  read_only_ &= !facts->is_volatile;
+  attribute_reads_data_ |= facts->reads_data;
+}
+
+void Binder::expression(Node* expr) {
+  Level none(nullptr);
+  opaque({}, none);
+  walk(expr, none, nullptr);
+}
+
+// A reference table's rows lie on every shard, and a lock on one of them keeps nobody away from the others.
+void Binder::locking(const SelectStmt& stmt, const Level& level) {
+  const pg::ListOf<LockingClause> clauses(stmt.lockingClause);
+  for (const LockingClause* clause : clauses) {
+    read_only_ = false;
+    for (const Item& item : level.items) {
+      bool named = clause->lockedRels == nullptr;
+      for (const RangeVar* of : pg::ListOf<RangeVar>(clause->lockedRels)) named |= pg::text(of->relname) == item.name;
+      if (!named) continue;
+      locks_unknown_ |= item.relation == nullptr;
+      if (item.relation == nullptr || item.relation->placement != schema::Placement::reference) continue;
+      refuse(concat("FOR UPDATE / SHARE of reference table ", item.relation->qualified(), " cannot be routed"),
+             "Its rows are on every shard. Name the other tables: FOR UPDATE OF ...");
+    }
+  }
+}
+
+void Binder::finish() {
+  graph_.solve([this](const KeySource& source) { return reader_.usable(source); });
+  if (locks_unknown_ && !touched_.reference.empty())
+    refuse(concat("FOR UPDATE / SHARE of a subquery cannot be routed beside reference table ", touched_.reference),
+           "Name the tables to be locked: FOR UPDATE OF ...");
+  if (!catalog_.sharded()) return;
+  for (const RangeVar* var : survey_.relations)
+    if (!visited_.contains(var))
+      refuse(concat("table ", pg::text(var->relname), " stands where it cannot be routed"),
+             "Run the statement on a shard's database directly, and please report it.");
+  for (const Need& need : needs_) {
+    const std::vector<KeySource>* values = need.values.empty() ? graph_.values(need.node) : &need.values;
+    const std::string& key = need.relation->columns[static_cast<std::size_t>(need.relation->key_column)].name;
+    const std::string table = need.relation->qualified();
+    if (values == nullptr)
+      refuse(concat("nothing binds the sharding key ", key, " of table ", table, " to a value"),
+             concat("Add a condition \"", key,
+                    " = ...\" with a constant or parameter to the part of the query that names ", table,
+                    "; statements over several shards come with a later version."));
+    else if (!std::all_of(values->begin(), values->end(), [this](const KeySource& s) { return reader_.usable(s); }))
+      refuse(concat("the parameter that binds the sharding key ", key, " of table ", table, " may have another type"),
+             "It is used elsewhere in the statement, too: declare the parameter's type, or cast it each time.");
+    else
+      bindings_.push_back({table, *values, need.inserts});
+  }
+}
+
+const schema::Relation* Binder::name(const RangeVar& var, Access access) {
+  visited_.insert(&var);
+  return name(pg::text(var.schemaname), pg::text(var.relname), access);
+}
+
+const schema::Relation* Binder::name(std::string_view schema, std::string_view relation, Access access) {
+  return use(catalog_.find_relation(schema, relation, input_.search_path), schema, relation, access);
+}
+
+namespace {
+
+// System views that show this very server or session: a replica's answer would be another.
+bool shows_the_server(std::string_view name) {
+  for (const std::string_view prefix :
+       {"pg_stat", "pg_lock", "pg_prepared", "pg_cursors", "pg_replication", "pg_settings", "pg_file_settings",
+        "pg_hba", "pg_ident_file", "pg_shmem", "pg_backend", "pg_sequences", "pg_largeobject"})
+    if (name.starts_with(prefix)) return true;
+  return false;
+}
+
+void keep_first(std::string& slot, const std::string& name) {
+  if (slot.empty()) slot = name;
+}
+
+}  // namespace
+
+const schema::Relation* Binder::use(const schema::Relation* relation, std::string_view schema, std::string_view name,
+                                    Access access) {
+  const std::string qualified = relation != nullptr && !relation->name.empty() ? relation->qualified()
+                                : schema.empty()                               ? std::string(name)
+                                                                               : concat(schema, ".", name);
+  if (tables_.size() < kMaxTables && std::find(tables_.begin(), tables_.end(), qualified) == tables_.end())
+    tables_.push_back(qualified);
+  if (relation == nullptr) {
+    keep_first(touched_.unlisted, qualified);
+    if (!catalog_.from_database()) return nullptr;
+    effects_.taints = true;  // made since the catalog was loaded, and made of anything
+    read_only_ = false;
+    return nullptr;
+  }
+  use_effects(*relation, access);
+  switch (relation->placement) {
+    case schema::Placement::unlisted:
+      keep_first(touched_.unlisted, qualified);
+      break;
+    case schema::Placement::sharded:
+      keep_first(touched_.sharded, qualified);
+      break;
+    case schema::Placement::reference:
+      keep_first(access == Access::write ? touched_.reference_written : touched_.reference, qualified);
+      keep_first(touched_.reference, qualified);
+      break;
+    case schema::Placement::reaches_sharded:
+      keep_first(touched_.reaches_sharded, qualified);
+      break;
+    case schema::Placement::catalog:
+      keep_first(touched_.catalog, qualified);
+      if (shows_the_server(name)) read_only_ = false;
+      break;
+  }
+  return relation;
+}
+
+void Binder::use_effects(const schema::Relation& relation, Access access) {
+  if (relation.placement == schema::Placement::catalog) {
+    read_only_ &= access == Access::read;
+    effects_.taints |= access == Access::write;
+    return;
+  }
+  const bool impure_view = relation.kind == schema::RelationKind::view && !relation.view_is_pure;
+  if (!impure_view && !relation.has_triggers) return;
+  effects_.taints = true;
+  read_only_ = false;
+  why_.push_back(concat(relation.qualified(), impure_view ? " is a view" : " has triggers, rules or policies",
+                        ": it may run anything"));
+}
+
+}  // namespace weir::router

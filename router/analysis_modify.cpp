@@ -1,0 +1,218 @@
+// Writes: the keys of INSERT's rows, and what UPDATE, DELETE and MERGE may not do.
+#include <algorithm>
+
+#include "base/strings.hpp"
+#include "router/analysis_bind.hpp"
+
+namespace weir::router {
+namespace {
+
+std::string key_name(const schema::Relation& relation) {
+  return relation.columns[static_cast<std::size_t>(relation.key_column)].name;
+}
+
+bool is_sharded(const schema::Relation* relation) {
+  return relation != nullptr && relation->placement == schema::Placement::sharded;
+}
+
+constexpr std::string_view kReferenceHint =
+    "A later version writes reference tables on every shard; until then run the statement on each shard's database "
+    "directly.";
+
+}  // namespace
+
+// The table that a statement writes to is never a CTE, whatever its name.
+const schema::Relation* Binder::target(const RangeVar& var, Level& level) {
+  const schema::Relation* relation = name(var, Access::write);
+  read_only_ = false;
+  add_table(var, relation, level);
+  if (relation != nullptr && relation->placement == schema::Placement::reference)
+    refuse(concat("writing reference table ", relation->qualified(), " cannot be routed yet"),
+           std::string(kReferenceHint));
+  return relation;
+}
+
+void Binder::insert(const InsertStmt& stmt, const CteScope* ctes, Level* outer) {
+  CteScope scope{{}, ctes};
+  with(stmt.withClause, scope, outer);
+  Level level(outer);
+  const std::size_t needs = needs_.size();
+  const schema::Relation* relation = target(*stmt.relation, level);
+  needs_.resize(needs);  // rows are put in, not looked for
+  std::optional<InsertKey> key;
+  if (is_sharded(relation)) key = insert_key(stmt, *relation);
+  if (stmt.selectStmt != nullptr) query(stmt.selectStmt, &scope, outer, key ? &*key : nullptr);
+  if (key && !key->bound)
+    refuse(concat("INSERT into ", relation->qualified(), ": its SELECT does not bind the sharding key ",
+                  key_name(*relation)),
+           "Select a constant, a parameter or the bound key of another table as the key; or read the rows first and "
+           "insert "
+           "them with VALUES.");
+  on_conflict(stmt, relation, &scope, outer);
+  walk(stmt.returningList, level, &scope);
+}
+
+std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, const schema::Relation& relation) {
+  InsertKey key{&relation, {}, -1, false};
+  for (const ResTarget* column : pg::ListOf<ResTarget>(stmt.cols)) {
+    int index = relation.column_index(pg::text(column->name));
+    if (column->indirection != nullptr) index = -1;
+    if (index == relation.key_column) key.position = static_cast<int>(key.columns.size());
+    key.columns.push_back(index);
+  }
+  if (stmt.cols == nullptr && catalog_.from_database()) {
+    for (std::size_t i = 0; i < relation.columns.size(); ++i) key.columns.push_back(static_cast<int>(i));
+    key.position = relation.key_column;
+  }
+  if (key.position >= 0 && stmt.selectStmt != nullptr) return key;
+  if (stmt.cols == nullptr && stmt.selectStmt != nullptr)
+    refuse(concat("INSERT into ", relation.qualified(), " without a list of columns: their order is not known"),
+           "Name the columns.");
+  else
+    refuse(
+        concat("INSERT into ", relation.qualified(), " without its sharding key ", key_name(relation)),
+        concat("Give a value for ", key_name(relation), "; a later version fills it in by the table's default_key."));
+  return std::nullopt;
+}
+
+void Binder::insert_value(const Node* value, InsertKey& key, std::vector<KeySource>& values) {
+  const schema::Relation& relation = *key.relation;
+  const schema::Column& column = relation.columns[static_cast<std::size_t>(relation.key_column)];
+  if (pg::is(value, T_SetToDefault))
+    return refuse(
+        concat("INSERT into ", relation.qualified(), " with DEFAULT as its sharding key ", column.name),
+        concat("Give a value for ", column.name, "; a later version fills it in by the table's default_key."));
+  auto source = relation.key_type ? reader_.read(value, *relation.key_type) : std::nullopt;
+  if (!source)
+    return refuse(concat("INSERT into ", relation.qualified(), ": the sharding key ", column.name,
+                         " is not a constant or parameter of its type"),
+                  "Compute the key in the application, and give it as a constant or parameter.");
+  source->max_length = column.max_length;
+  values.push_back(std::move(*source));
+}
+
+void Binder::insert_rows(const SelectStmt& values, InsertKey& key) {
+  key.bound = true;  // or refused with a better reason
+  std::vector<KeySource> sources;
+  for (List* row : pg::ListOf<List>(values.valuesLists)) {
+    const pg::ListOf<> cells(row);
+    if (static_cast<std::size_t>(key.position) >= cells.size())
+      return refuse(
+          concat("INSERT into ", key.relation->qualified(), " without its sharding key ", key_name(*key.relation)),
+          concat("Give a value for ", key_name(*key.relation), "."));
+    insert_value(cells[static_cast<std::size_t>(key.position)], key, sources);
+    // A parameter in another column of the same type does not cast doubt on the key's.
+    for (std::size_t i = 0; i < cells.size() && i < key.columns.size(); ++i) {
+      if (!pg::is(cells[i], T_ParamRef) || key.columns[i] < 0) continue;
+      const auto type = schema::key_type_of(key.relation->columns[static_cast<std::size_t>(key.columns[i])].type);
+      if (type) (void)reader_.read(cells[i], *type);
+    }
+  }
+  if (!sources.empty()) needs_.push_back({key.relation, KeyGraph::kNone, std::move(sources), true});
+}
+
+// INSERT ... SELECT: the key's output column is a constant, or the bound column of a table.
+void Binder::insert_select(const SelectStmt& stmt, Level& level, InsertKey& key) {
+  const pg::ListOf<ResTarget> targets(stmt.targetList);
+  const auto position = static_cast<std::size_t>(key.position);
+  if (position >= targets.size()) return;
+  for (std::size_t i = 0; i <= position; ++i) {
+    const auto* ref = pg::as<ColumnRef>(targets[i]->val, T_ColumnRef);
+    const pg::ListOf<> fields(ref == nullptr ? nullptr : ref->fields);
+    if (fields.size() > 0 && pg::is(fields[fields.size() - 1], T_A_Star)) return;  // as many columns as the table has
+    const auto* indirection = pg::as<A_Indirection>(targets[i]->val, T_A_Indirection);
+    for (Node* step : pg::ListOf<>(indirection == nullptr ? nullptr : indirection->indirection))
+      if (pg::is(step, T_A_Star)) return;
+  }
+  Node* value = targets[position]->val;
+  const schema::Column& key_column = key.relation->columns[static_cast<std::size_t>(key.relation->key_column)];
+  const auto at = column(value, {&level, &level.all, 0, 0});
+  if (!at) {
+    // What a bare parameter of a SELECT list becomes depends on DISTINCT, GROUP BY and the like.
+    if (!pg::is(value, T_ParamRef) &&
+        (pg::is(value, T_A_Const) || pg::is(value, T_TypeCast) || pg::is(value, T_A_Expr))) {
+      std::vector<KeySource> sources;
+      insert_value(value, key, sources);
+      if (!sources.empty()) needs_.push_back({key.relation, KeyGraph::kNone, std::move(sources), true});
+      key.bound = true;
+    }
+    return;
+  }
+  const auto type = type_of(*at);
+  const schema::Column& from = column_of(*at);
+  const bool same_type = type && key.relation->key_type && family_of(*type) == family_of(*key.relation->key_type);
+  const bool cut = key_column.max_length != 0 && from.max_length != key_column.max_length;
+  if (!same_type || cut || !key_column.not_null) return;
+  needs_.push_back({key.relation, node_of(*at), {}, false});  // NOT NULL, and no row without a value
+  key.bound = true;
+}
+
+void Binder::on_conflict(const InsertStmt& stmt, const schema::Relation* relation, const CteScope* ctes, Level* outer) {
+  const OnConflictClause* clause = stmt.onConflictClause;
+  if (clause == nullptr) return;
+  Level level(outer);
+  Item item;
+  item.name =
+      stmt.relation->alias != nullptr ? pg::text(stmt.relation->alias->aliasname) : pg::text(stmt.relation->relname);
+  level.add(std::move(item));
+  opaque("excluded", level, false);
+  if (clause->infer != nullptr) {
+    walk(clause->infer->indexElems, level, ctes);
+    walk(clause->infer->whereClause, level, ctes);
+  }
+  assignments(clause->targetList, relation);
+  walk(clause->targetList, level, ctes);
+  walk(clause->whereClause, level, ctes);
+}
+
+void Binder::assignments(const List* targets, const schema::Relation* relation) {
+  if (!is_sharded(relation)) return;
+  for (const ResTarget* set : pg::ListOf<ResTarget>(targets)) {
+    const int index = relation->column_index(pg::text(set->name));
+    if (index == relation->key_column)
+      return refuse(concat("UPDATE of the sharding key ", key_name(*relation), " of table ", relation->qualified()),
+                    "Delete the row and insert it with the new key; a later version may move it.");
+    const auto type =
+        index < 0 ? std::nullopt : schema::key_type_of(relation->columns[static_cast<std::size_t>(index)].type);
+    if (type && pg::is(set->val, T_ParamRef) && set->indirection == nullptr) (void)reader_.read(set->val, *type);
+  }
+}
+
+void Binder::update(const UpdateStmt& stmt, const CteScope* ctes, Level* outer) {
+  CteScope scope{{}, ctes};
+  with(stmt.withClause, scope, outer);
+  Level level(outer);
+  const schema::Relation* relation = target(*stmt.relation, level);
+  from(stmt.fromClause, level, &scope);
+  conditions(stmt.whereClause, {&level, &level.all, 0, level.items.size()});
+  assignments(stmt.targetList, relation);
+  for (void* part : {static_cast<void*>(stmt.targetList), static_cast<void*>(stmt.whereClause),
+                     static_cast<void*>(stmt.returningList)})
+    walk(part, level, &scope);
+}
+
+void Binder::remove(const DeleteStmt& stmt, const CteScope* ctes, Level* outer) {
+  CteScope scope{{}, ctes};
+  with(stmt.withClause, scope, outer);
+  Level level(outer);
+  target(*stmt.relation, level);
+  from(stmt.usingClause, level, &scope);
+  conditions(stmt.whereClause, {&level, &level.all, 0, level.items.size()});
+  walk(stmt.whereClause, level, &scope);
+  walk(stmt.returningList, level, &scope);
+}
+
+void Binder::merge(const MergeStmt& stmt, const CteScope* ctes, Level* outer) {
+  CteScope scope{{}, ctes};
+  with(stmt.withClause, scope, outer);
+  Level level(outer);
+  const schema::Relation* relation = target(*stmt.relation, level);
+  if (is_sharded(relation))
+    refuse(concat("MERGE into sharded table ", relation->qualified(), " cannot be routed yet"),
+           "Use INSERT ... ON CONFLICT, UPDATE or DELETE with the key.");
+  from_item(stmt.sourceRelation, level, &scope);
+  walk(stmt.joinCondition, level, &scope);
+  walk(stmt.mergeWhenClauses, level, &scope);
+}
+
+}  // namespace weir::router

@@ -1,0 +1,285 @@
+#include "router/analysis_statement.hpp"
+
+#include <optional>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "router/analysis_bind.hpp"
+#include "router/analysis_survey.hpp"
+#include "router/classify.hpp"
+
+namespace weir::router {
+namespace {
+
+constexpr std::string_view kEachShard =
+    "Run it on each shard's database directly (psql); a later version runs it on every shard.";
+
+Error refused(std::string message, std::string_view hint) {
+  return Error(sqlstate::kFeatureNotSupported, std::move(message), std::string(hint));
+}
+
+bool is_query(const Node* node) {
+  return pg::is(node, T_SelectStmt) || pg::is(node, T_InsertStmt) || pg::is(node, T_UpdateStmt) ||
+         pg::is(node, T_DeleteStmt) || pg::is(node, T_MergeStmt);
+}
+
+void merge(Effects& into, const Effects& effects) {
+  into.taints |= effects.taints;
+  into.pins |= effects.pins;
+  into.needs_clean |= effects.needs_clean;
+}
+
+// A query or a utility statement, with all that has to be known to decide where it goes.
+class StatementAnalysis {
+ public:
+  StatementAnalysis(Node* stmt, std::string_view sql, const AnalysisInput& input)
+      : stmt_(stmt), sql_(sql), input_(input), utility_(parts_of(stmt)) {}
+
+  Plan run();
+
+ private:
+  static Utility parts_of(Node* stmt);
+  void look();
+  void describe(Plan& plan) const;
+  void place(Plan& plan) const;
+  void place_query(Plan& plan) const;
+  [[nodiscard]] std::optional<Error> reason_against() const;
+  [[nodiscard]] std::optional<Error> against_data_readers() const;
+  [[nodiscard]] std::optional<Error> against_utility() const;
+  [[nodiscard]] std::optional<Error> against_mixing() const;
+  [[nodiscard]] Error too_deep() const;
+
+  Node* stmt_;
+  std::string_view sql_;
+  const AnalysisInput& input_;
+  Utility utility_;
+  Survey survey_;
+  std::optional<Binder> binder_;
+};
+
+Utility StatementAnalysis::parts_of(Node* stmt) {
+  if (!is_query(stmt)) return classify_utility(stmt);
+  Utility query;
+  query.place = Place::query;
+  query.queries.push_back(stmt);
+  query.effects = {};
+  query.may_read_only = true;
+  query.verb = Verb::query;
+  return query;
+}
+
+void StatementAnalysis::look() {
+  for (Node* query : utility_.queries) survey(query, *input_.catalog, survey_);
+  for (Node* expression : utility_.expressions) survey(expression, *input_.catalog, survey_);
+  if (survey_.too_deep) return;
+  binder_.emplace(input_, survey_);
+  for (Node* query : utility_.queries) binder_->statement(query);
+  for (Node* expression : utility_.expressions) binder_->expression(expression);
+  for (const RangeVar* var : utility_.reads) binder_->name(*var, Access::read);
+  for (const RangeVar* var : utility_.writes) binder_->name(*var, Access::write);
+  for (const auto& [schema, name] : utility_.names) binder_->name(schema, name, Access::write);
+  binder_->finish();
+}
+
+Error StatementAnalysis::too_deep() const {
+  return Error(SqlState{"54001"}, "the statement is nested too deeply to be routed",
+               "Write long chains of operators as lists (IN, = ANY, concat()), and move subqueries into WITH.");
+}
+
+Plan StatementAnalysis::run() {
+  look();
+  const bool sharded = input_.catalog->sharded();
+  if (survey_.too_deep || (binder_ && binder_->too_deep())) return unparsable(sharded, too_deep());
+  Plan plan;
+  describe(plan);
+  place(plan);
+  return plan;
+}
+
+bool into_temporary(const Node* stmt) {
+  const auto* select = pg::as<SelectStmt>(stmt, T_SelectStmt);
+  for (; select != nullptr; select = select->op == SETOP_NONE ? nullptr : select->larg)
+    if (select->intoClause != nullptr && select->intoClause->rel != nullptr)
+      return is_temporary(*select->intoClause->rel);
+  return false;
+}
+
+void StatementAnalysis::describe(Plan& plan) const {
+  const bool writes = survey_.writes || survey_.into;
+  plan.verb = is_query(stmt_) && writes ? Verb::dml : utility_.verb;
+  plan.returns_copy = utility_.returns_copy;
+  plan.parameters = static_cast<std::uint16_t>(std::min(survey_.highest_parameter, 65535));
+  plan.effects = utility_.effects;
+  merge(plan.effects, survey_.effects);
+  merge(plan.effects, binder_->effects());
+  if (survey_.into) plan.effects.taints = true;
+  for (const Node* query : utility_.queries) plan.effects.pins |= survey_.into && into_temporary(query);
+  plan.read_only = utility_.may_read_only && !writes && !survey_.locking && survey_.read_only && binder_->read_only();
+  if (survey_.unknown_node != T_Invalid) {
+    plan.read_only = false;
+    plan.effects.taints = plan.effects.pins = true;
+  }
+  plan.tables = binder_->tables();
+  plan.why = survey_.why;
+  plan.why.insert(plan.why.end(), binder_->why().begin(), binder_->why().end());
+}
+
+void StatementAnalysis::place(Plan& plan) const {
+  if (!input_.catalog->sharded()) {
+    plan.target = Target::home;
+    return;
+  }
+  plan.refusal = reason_against();
+  if (plan.refusal) {
+    plan.target = Target::refused;
+    plan.why.push_back(plan.refusal->message);
+    return;
+  }
+  switch (utility_.place) {
+    case Place::session:
+      plan.target = Target::no_table;
+      return;
+    case Place::query:
+    case Place::named:
+      return place_query(plan);
+    case Place::home:
+    case Place::every_shard:  // refused above
+    case Place::nowhere:
+      plan.target = Target::home;
+      plan.why.push_back("runs on the home shard");
+      return;
+  }
+}
+
+void StatementAnalysis::place_query(Plan& plan) const {
+  const Touched& touched = binder_->touched();
+  if (!touched.sharded.empty()) {
+    plan.target = Target::keyed;
+    plan.bindings = binder_->bindings();
+    plan.why.push_back(concat("the key of ", touched.sharded, " is bound"));
+  } else if (touched.home() || survey_.home) {
+    plan.target = Target::home;
+    plan.why.push_back(!touched.unlisted.empty()  ? concat(touched.unlisted, " is not listed: it is on the home shard")
+                       : !touched.catalog.empty() ? concat(touched.catalog, " is the home shard's")
+                                                  : concat(survey_.home_function, "() is the home shard's"));
+  } else if (!touched.reference.empty()) {
+    plan.target = Target::any;
+    plan.why.push_back(concat(touched.reference, " is a reference table: every shard has it"));
+  } else {
+    plan.target = Target::no_table;
+    plan.why.push_back("names no table");
+  }
+}
+
+std::optional<Error> StatementAnalysis::reason_against() const {
+  if (survey_.unknown_node != T_Invalid)
+    return refused("the statement holds a construct that Weir does not know", "Run it on a shard's database directly.");
+  if (auto error = against_utility()) return error;
+  const std::string& view = binder_->touched().reaches_sharded;
+  if (!view.empty())
+    return refused(
+        concat("view ", view, " reaches sharded tables"),
+        "Write its query into the statement, with the key bound; views over sharded tables come with a later version.");
+  if (auto error = against_data_readers()) return error;
+  if (auto error = against_mixing()) return error;
+  return binder_->refusal();
+}
+
+std::optional<Error> StatementAnalysis::against_utility() const {
+  const Touched& touched = binder_->touched();
+  const std::string construct = construct_of(sql_);
+  if (utility_.place == Place::nowhere)
+    return refused(concat(construct, " cannot be routed: what its body touches is not known"),
+                   "Send its statements one by one, or run it on a shard's database directly.");
+  if (utility_.place == Place::every_shard)
+    return refused(concat(construct, " would have to run on every shard"), kEachShard);
+  if (utility_.prepares && touched.listed())
+    return refused(concat("PREPARE of a statement on ",
+                          !touched.sharded.empty()     ? touched.sharded
+                          : !touched.reference.empty() ? touched.reference
+                                                       : touched.reaches_sharded,
+                          " cannot be routed"),
+                   "Use the protocol's prepared statements, as drivers do.");
+  if (utility_.place != Place::named) return std::nullopt;
+  // COPY of a reference table out reads it like a query.
+  const bool only_reads = utility_.writes.empty() && utility_.names.empty() && utility_.queries.empty();
+  if (!touched.sharded.empty() || (!touched.reference.empty() && !only_reads)) {
+    const std::string& table = touched.sharded.empty() ? touched.reference : touched.sharded;
+    const bool copy = utility_.verb == Verb::copy_from || utility_.verb == Verb::copy_to;
+    return refused(
+        concat(construct, copy ? " of " : " on ", table, " cannot be routed yet"),
+        utility_.verb == Verb::copy_to
+            ? std::string_view("Use COPY (SELECT ... WHERE key = ...) TO STDOUT, or read each shard directly.")
+        : copy ? std::string_view("Use INSERT with the key of each row, or load each shard directly; a later "
+                                  "version splits the rows.")
+               : kEachShard);
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> StatementAnalysis::against_data_readers() const {
+  if (binder_->calls_data_reader())
+    return refused("a function called in attribute notation may read sharded tables", "Call functions by their names.");
+  if (survey_.reads_data.empty()) return std::nullopt;
+  if (survey_.reads_data_unknown)
+    return refused(
+        concat("function ", survey_.reads_data, "() is not known, so it may read sharded tables"),
+        "If it exists, it was made since the catalog was loaded: RELOAD on the admin console loads it again.");
+  return refused(concat("function ", survey_.reads_data, "() may read sharded tables"),
+                 "A function sees one shard's rows only. Write its query into the statement, or run it on a shard's "
+                 "database directly; one that reads no table can be declared IMMUTABLE.");
+}
+
+std::optional<Error> StatementAnalysis::against_mixing() const {
+  const Touched& touched = binder_->touched();
+  if (touched.sharded.empty()) return std::nullopt;
+  if (touched.home()) {
+    const std::string& other = touched.unlisted.empty() ? touched.catalog : touched.unlisted;
+    return refused(concat("table ", touched.sharded, " is sharded and ", other, " is on the home shard only"),
+                   concat("List ", other, " with reference = true (or with a key), or send two statements."));
+  }
+  if (survey_.home)
+    return refused(
+        concat("function ", survey_.home_function, "() belongs to the home shard and table ", touched.sharded,
+               " is sharded"),
+        concat("Call ", survey_.home_function, "() in a statement of its own, and give its result as a parameter."));
+  return std::nullopt;
+}
+
+// Statements of one session or transaction: their place is the session's affair, but for a few.
+void place_control(const Node* stmt, std::string_view sql, bool sharded, Plan& plan) {
+  if (!sharded) {
+    if (plan.target == Target::no_table) plan.target = Target::home;
+    return;
+  }
+  const auto* transaction = pg::as<TransactionStmt>(stmt, T_TransactionStmt);
+  if (transaction != nullptr && plan.verb == Verb::utility) {
+    plan.refusal = refused("two-phase commit by the client cannot be routed",
+                           "Use COMMIT; a later version makes transactions over several shards atomic by itself.");
+  } else if (plan.setting.starts_with("weir.") && pg::is(stmt, T_VariableSetStmt)) {
+    plan.refusal = refused(concat(construct_of(sql), " ", plan.setting, " is not understood yet"),
+                           "Settings of Weir's own come with a later version; bind the key in the statement.");
+  }
+  if (plan.refusal) plan.target = Target::refused;
+}
+
+}  // namespace
+
+Plan unparsable(bool sharded, Error why) {
+  Plan plan;
+  plan.verb = Verb::unparsable;
+  plan.target = sharded ? Target::refused : Target::home;
+  plan.effects = {.taints = true, .pins = true};
+  plan.why.push_back(why.message);
+  plan.refusal = std::move(why);
+  return plan;
+}
+
+Plan analyse_statement(Node* stmt, std::string_view sql, const AnalysisInput& input) {
+  Plan plan;
+  if (!classify_control(stmt, plan)) return StatementAnalysis(stmt, sql, input).run();
+  place_control(stmt, sql, input.catalog->sharded(), plan);
+  return plan;
+}
+
+}  // namespace weir::router
