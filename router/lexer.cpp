@@ -422,12 +422,25 @@ class Lifter {
   }
 
   void operator_or_comment() {
-    if (starts_comment(at_, end_)) return *at_ == '-' ? line_comment() : block_comment();
+    if (starts_comment(at_, end_)) return comment();
     const std::size_t size = operator_size(at_, end_);
     if (size > kMaxOperator) return stop();
     if (!start(Last::other) || !copy(at_, size)) return;
     *out_++ = ' ';
     at_ += size;
+  }
+
+  // The analysis finds the literal of a negated number by the text behind the minus, where a comment would hide it from
+  // some texts of the key and not from others.
+  void comment() {
+    if (!whole_ && behind_minus()) return stop();
+    return *at_ == '-' ? line_comment() : block_comment();
+  }
+
+  [[nodiscard]] bool behind_minus() const {
+    const std::uint8_t* past = out_;
+    while (past > key_ && past[-1] == '(') --past;
+    return past - key_ >= 2 && past[-1] == ' ' && past[-2] == '-';
   }
 
   void line_comment() {

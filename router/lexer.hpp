@@ -30,7 +30,8 @@ struct Lifted {
 // regclass ...), everything in utility statements, in EXPLAIN and in strings of several statements, and comments that
 // begin "/* weir:". Other comments and blanks are dropped; unquoted identifiers are folded as PostgreSQL does in UTF8.
 // Not certain: NUL bytes, anything unterminated, U& strings and names, string continuation over lines, junk after a
-// number, backslashes while standard_conforming_strings is off, nesting deeper than 128, keys over kMaxKeyBytes.
+// number, a comment behind a minus, backslashes while standard_conforming_strings is off, nesting deeper than 128, keys
+// over kMaxKeyBytes.
 void lift(std::string_view sql, bool standard_conforming_strings, Lifted& out);
 
 }  // namespace weir::router
