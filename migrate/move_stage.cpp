@@ -113,7 +113,6 @@ void MoveStage::require_identities() {
 void MoveStage::examine() {
   auto source = connect(shard(journal_.from));
   auto target = connect(shard(journal_.to));
-  prepare_session(*source);
   const auto source_catalog = catalog_of(*database_, *source);
   const auto target_catalog = catalog_of(*database_, *target);
   scope_ = scope_of(*database_, buckets_, journal_.from, *source_catalog, journal_.to, *target_catalog, *source);

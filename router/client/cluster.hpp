@@ -35,10 +35,10 @@
 
 #include "base/deadline.hpp"
 #include "config/settings.hpp"
-#include "router/client/connection_pool.hpp"
 #include "router/client/errors.hpp"
 #include "router/client/key.hpp"
 #include "router/client/lease.hpp"
+#include "router/client/pool_counters.hpp"
 #include "schema/bucket_map.hpp"
 
 namespace weir::client {

@@ -11,6 +11,7 @@
 
 #include "base/deadline.hpp"
 #include "policy/circuit_breaker.hpp"
+#include "router/client/pool_counters.hpp"
 #include "router/client/server_connection.hpp"
 
 namespace weir::client {
@@ -25,13 +26,6 @@ struct PoolSettings {
   policy::BreakerSettings breaker;
   // Run on every new connection: role and identity. Throws BackendUnavailable if it must not serve.
   std::function<void(ServerConnection&, Deadline)> check;
-};
-
-struct PoolCounters {
-  std::string name;
-  unsigned size = 0, open = 0, idle = 0, waiting = 0;
-  policy::CircuitBreaker::State circuit = policy::CircuitBreaker::State::closed;
-  [[nodiscard]] unsigned in_use() const { return open - idle; }   // logins under way included
 };
 
 // Thread-safe. Must outlive what it handed out (leases hold it by shared_ptr).

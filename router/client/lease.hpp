@@ -1,12 +1,12 @@
 // Lease: the right to use one server connection for a while.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <pqxx/connection_base>
 #include <string>
 
-#include "router/client/read_marks.hpp"
 #include "schema/bucket_map.hpp"
 
 namespace weir::client {
@@ -57,7 +57,7 @@ class Lease {
   std::unique_ptr<ServerConnection> server_;
   std::unique_ptr<LeasedConnection> view_;
   std::string backend_;
-  Bucket bucket_;
+  std::optional<std::uint32_t> bucket_;   // none: the whole shard
   schema::ShardId shard_ = 0;
   bool on_replica_ = false;
   bool read_only_ = false;
