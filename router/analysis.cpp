@@ -132,7 +132,10 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
     all.target = Target::home;
     all.refusal.reset();
   }
-  if (all.refusal) all.target = Target::refused;
+  if (all.refusal) {
+    all.target = Target::refused;
+    all.bindings.clear();
+  }
   if (all.target == Target::transaction) all.target = Target::no_table;  // it has to run somewhere
   return all;
 }
@@ -143,6 +146,7 @@ Plan analyse(const AnalysisInput& input) {
   Plan plan = analyse_text(known);
   if (known.catalog->sharded() && has_hint(known.sql)) {
     plan.target = Target::refused;
+    plan.bindings.clear();
     plan.refusal = Error(sqlstate::kFeatureNotSupported, "hints in a comment (/* weir: ... */) are not understood yet",
                          "They come with a later version; take the comment away, and bind the key in the statement.");
   }

@@ -296,10 +296,18 @@ TEST(Binding, AnUndeclaredParameterMustNotBeInferredElsewhere) {
 }
 
 TEST(Binding, AShapeCachedForOneLiteralHoldsForEveryOther) {
-  // Sources name the literal, never its value, when the lexer lifted it.
-  const Plan plan = plan_of("SELECT * FROM orders WHERE user_id = - /* c */ 7");
-  for (const Binding& binding : plan.bindings)
-    for (const KeySource& source : binding.values) EXPECT_EQ(source.kind, KeySource::Kind::literal);
+  // Sources name the literal, never its value, when the lexer lifted it; or it lifted nothing at all.
+  for (const char* sql :
+       {"SELECT * FROM orders WHERE user_id = - /* c */ 7", "SELECT * FROM orders WHERE user_id = -\n-- 8\n7",
+        "SELECT * FROM orders WHERE user_id = -(  7 )", "SELECT * FROM orders WHERE user_id IN (1, -2, '3')",
+        "SELECT 5, * FROM orders WHERE user_id = 007", "SELECT * FROM orders WHERE user_id = 'a' || 'b'",
+        "SELECT * FROM accounts WHERE name = 'it''s'", "SELECT * FROM accounts WHERE name = $$it's$$",
+        "SELECT * FROM orders WHERE user_id = .5e1", "SELECT * FROM orders WHERE id = 5 AND user_id = 5"}) {
+    const Plan plan = plan_of(sql);
+    for (const Binding& binding : plan.bindings)
+      for (const KeySource& source : binding.values)
+        EXPECT_EQ(source.kind == KeySource::Kind::literal, plan.literals > 0) << sql;
+  }
   // Without lifted literals the value itself is in the plan.
   const Plan fixed = plan_of("SELECT * FROM orders WHERE user_id = -7", {}, sharded_catalog(), false);
   ASSERT_EQ(fixed.bindings.size(), 1U);

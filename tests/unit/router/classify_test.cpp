@@ -1,0 +1,307 @@
+// Verbs, settings, effects and read-only: what a session must know of a statement.
+#include <gtest/gtest.h>
+
+#include "tests/unit/router/analysis_support.hpp"
+
+namespace weir::router::testing {
+namespace {
+
+struct Expectation {
+  const char* sql;
+  Verb verb;
+  const char* setting = "";
+};
+
+TEST(Classify, NamesTheVerbAndItsSetting) {
+  for (const Expectation& e : {
+           Expectation{"SELECT 1", Verb::query},
+           {"  ;; ", Verb::empty},
+           {"", Verb::empty},
+           {"-- nothing", Verb::empty},
+           {"SELECT 1;", Verb::query},
+           {"VALUES (1)", Verb::query},
+           {"TABLE settings", Verb::query},
+           {"SHOW search_path", Verb::query},
+           {"SHOW ALL", Verb::query},
+           {"EXPLAIN SELECT 1", Verb::query},
+           {"EXPLAIN DELETE FROM settings", Verb::query},
+           {"EXPLAIN ANALYZE SELECT 1", Verb::query},
+           {"EXPLAIN ANALYZE DELETE FROM settings", Verb::dml},
+           {"INSERT INTO settings VALUES ('a')", Verb::dml},
+           {"UPDATE settings SET value = 'x'", Verb::dml},
+           {"DELETE FROM settings", Verb::dml},
+           {"MERGE INTO settings s USING audited a ON s.name = a.note WHEN MATCHED THEN DELETE", Verb::dml},
+           {"WITH d AS (DELETE FROM settings RETURNING *) SELECT * FROM d", Verb::dml},
+           {"SELECT * INTO t FROM settings", Verb::dml},
+           {"COPY settings FROM STDIN", Verb::copy_from},
+           {"COPY settings TO STDOUT", Verb::copy_to},
+           {"COPY (SELECT 1) TO STDOUT", Verb::copy_to},
+           {"COPY settings FROM '/tmp/x'", Verb::utility},
+           {"COPY settings TO PROGRAM 'cat'", Verb::utility},
+           {"BEGIN", Verb::begin},
+           {"START TRANSACTION ISOLATION LEVEL SERIALIZABLE", Verb::begin},
+           {"COMMIT", Verb::commit},
+           {"END", Verb::commit},
+           {"ROLLBACK", Verb::rollback},
+           {"ABORT", Verb::rollback},
+           {"SAVEPOINT \"A b\"", Verb::savepoint, "A b"},
+           {"RELEASE SAVEPOINT a", Verb::release_savepoint, "a"},
+           {"ROLLBACK TO a", Verb::rollback_to_savepoint, "a"},
+           {"SET statement_timeout = 5", Verb::set, "statement_timeout"},
+           {"SET SESSION DateStyle TO iso", Verb::set, "datestyle"},
+           {"SET \"Search_Path\" = a, b", Verb::set, "search_path"},
+           {"SET TIME ZONE 'UTC'", Verb::set, "timezone"},
+           {"SET TIME ZONE DEFAULT", Verb::reset, "timezone"},
+           {"SET NAMES 'UTF8'", Verb::set, "client_encoding"},
+           {"SET SCHEMA 'a'", Verb::set, "search_path"},
+           {"SET ROLE admin", Verb::set, "role"},
+           {"RESET ROLE", Verb::reset, "role"},
+           {"SET SESSION AUTHORIZATION bob", Verb::set, "session_authorization"},
+           {"SET SESSION AUTHORIZATION DEFAULT", Verb::reset, "session_authorization"},
+           {"SET XML OPTION document", Verb::set, "xmloption"},
+           {"SET LOCAL work_mem = '1MB'", Verb::set_local, "work_mem"},
+           {"SET LOCAL work_mem TO DEFAULT", Verb::set_local, "work_mem"},
+           {"SET LOCAL TIME ZONE 'UTC'", Verb::set_local, "timezone"},
+           {"SET TRANSACTION READ ONLY", Verb::set_transaction, "transaction"},
+           {"SET TRANSACTION SNAPSHOT '1'", Verb::set_transaction, "transaction snapshot"},
+           {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Verb::utility, "session characteristics"},
+           {"RESET work_mem", Verb::reset, "work_mem"},
+           {"SET work_mem TO DEFAULT", Verb::reset, "work_mem"},
+           {"RESET ALL", Verb::reset_all},
+           {"DISCARD ALL", Verb::discard_all},
+           {"DISCARD TEMP", Verb::utility},
+           {"DEALLOCATE a", Verb::deallocate, "a"},
+           {"DEALLOCATE PREPARE a", Verb::deallocate, "a"},
+           {"DEALLOCATE ALL", Verb::deallocate_all},
+           {"PREPARE a AS SELECT 1", Verb::utility},
+           {"EXECUTE a", Verb::utility},
+           {"PREPARE TRANSACTION 'x'", Verb::utility},
+           {"COMMIT PREPARED 'x'", Verb::utility},
+           {"LISTEN a", Verb::utility},
+           {"DECLARE c CURSOR FOR SELECT 1", Verb::utility},
+           {"DO $$ BEGIN END $$", Verb::utility},
+           {"CREATE TABLE t (a int)", Verb::utility},
+           {"SELECT 1; SELECT 2", Verb::multi},
+           {"SELEC 1", Verb::unparsable},
+           {"SELECT 'open", Verb::unparsable},
+       }) {
+    EXPECT_EQ(name_of(plain(e.sql).verb), name_of(e.verb)) << e.sql;
+    EXPECT_EQ(plain(e.sql).setting, e.setting) << e.sql;
+  }
+}
+
+TEST(Classify, KnowsTransactionsThatAreReadOnlyOrChained) {
+  EXPECT_TRUE(plain("BEGIN READ ONLY").begin_read_only);
+  EXPECT_TRUE(plain("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").begin_read_only);
+  EXPECT_FALSE(plain("BEGIN READ WRITE").begin_read_only);
+  EXPECT_FALSE(plain("BEGIN READ ONLY, READ WRITE").begin_read_only);
+  EXPECT_FALSE(plain("BEGIN").begin_read_only);
+  EXPECT_TRUE(plain("COMMIT AND CHAIN").chain);
+  EXPECT_TRUE(plain("ROLLBACK AND CHAIN").chain);
+  EXPECT_FALSE(plain("COMMIT AND NO CHAIN").chain);
+}
+
+TEST(Classify, TellsOfTransactionControlAndCopyInsideAString) {
+  EXPECT_TRUE(plain("SELECT 1; COMMIT").ends_transaction);
+  EXPECT_TRUE(plain("BEGIN; SELECT 1").ends_transaction);
+  EXPECT_FALSE(plain("SELECT 1; SELECT 2").ends_transaction);
+  EXPECT_TRUE(plain("PREPARE TRANSACTION 'x'").ends_transaction);
+  EXPECT_FALSE(plain("COMMIT PREPARED 'x'").ends_transaction);
+  EXPECT_TRUE(plain("SELECT 1; COPY settings TO STDOUT").returns_copy);
+  EXPECT_TRUE(plain("COPY settings FROM STDIN").returns_copy);
+  EXPECT_FALSE(plain("COPY settings TO '/tmp/x'").returns_copy);
+}
+
+TEST(Classify, CountsParameters) {
+  EXPECT_EQ(plain("SELECT $2, $7").parameters, 7);
+  EXPECT_EQ(plain("SELECT 1").parameters, 0);
+  EXPECT_EQ(plain("EXPLAIN SELECT $1").parameters, 1);
+  EXPECT_EQ(plain("SELECT $1; SELECT $4").parameters, 4);
+}
+
+constexpr Effects kNone{};
+constexpr Effects kTaints{.taints = true};
+constexpr Effects kPins{.taints = true, .pins = true};
+constexpr Effects kReads{.taints = true, .pins = true, .needs_clean = true};
+
+struct EffectCase {
+  const char* sql;
+  Effects effects;
+};
+
+std::string shown(const Effects& e) {
+  return std::string(e.taints ? "taints " : "") + (e.pins ? "pins " : "") + (e.needs_clean ? "needs_clean" : "");
+}
+
+TEST(Classify, KnowsWhatAStatementLeavesBehind) {
+  for (const EffectCase& e : {
+           EffectCase{"SELECT * FROM orders, users WHERE lower(name) = 'x' AND now() > created_at", kNone},
+           {"INSERT INTO settings VALUES ('a', 'b') ON CONFLICT DO NOTHING", kNone},
+           {"UPDATE settings SET value = 'x'", kNone},
+           {"WITH d AS (DELETE FROM settings RETURNING *) SELECT count(*) FROM d", kNone},
+           {"SELECT random(), clock_timestamp(), gen_random_uuid(), pg_sleep(0), txid_current()", kNone},
+           {"SELECT pg_notify('a', 'b')", kNone},
+           {"NOTIFY a", kNone},
+           {"SELECT pg_advisory_xact_lock(1)", kNone},
+           {"SELECT * FROM pg_class", kNone},
+           {"SELECT * FROM information_schema.tables", kNone},
+           {"COPY settings FROM STDIN", kNone},
+           {"COPY settings TO STDOUT", kNone},
+           {"SELECT 'orders'::regclass, '1 day'::interval", kNone},
+           {"BEGIN", kNone},
+           {"SET LOCAL work_mem = 5", kNone},
+           {"LOCK TABLE settings", kNone},
+           {"FETCH ALL FROM c", kNone},
+           {"DECLARE c CURSOR FOR SELECT 1", kNone},
+           {"SET CONSTRAINTS ALL DEFERRED", kNone},
+           {"SHOW work_mem", kNone},
+           {"EXPLAIN ANALYZE SELECT 1", kNone},
+           {"DISCARD ALL", kNone},
+           {"", kNone},
+
+           {"SELECT touch()", kTaints},
+           {"SELECT public.touch()", kTaints},
+           {"SELECT twice(2)", kTaints},
+           {"SELECT upper('x')", kTaints},
+           {"SELECT nowhere()", kTaints},
+           {"SELECT 1 =#= 2", kTaints},
+           {"SELECT 1 OPERATOR(public.+) 2", kTaints},
+           {"SELECT 'x'::checked", kTaints},
+           {"SELECT 'x'::checked[]", kTaints},
+           {"SELECT (o).touch FROM orders o", kTaints},
+           {"SELECT o.touch FROM orders o", kTaints},
+           {"SELECT * FROM touch()", kTaints},
+           {"SELECT 1 ORDER BY touch()", kTaints},
+           {"SELECT 1 LIMIT touch()", kTaints},
+           {"SELECT count(*) FILTER (WHERE touch()) FROM orders", kTaints},
+           {"INSERT INTO settings VALUES (touch())", kTaints},
+           {"INSERT INTO settings VALUES ('a') ON CONFLICT (name) DO UPDATE SET value = touch()", kTaints},
+           {"DELETE FROM settings RETURNING touch()", kTaints},
+           {"INSERT INTO audited VALUES (1)", kTaints},
+           {"UPDATE audited SET note = ''", kTaints},
+           {"SELECT * FROM audited", kTaints},
+           {"COPY audited FROM STDIN", kTaints},
+           {"SELECT * FROM v_settings", kTaints},
+           {"SELECT * FROM made_later", kTaints},
+           {"SELECT lo_create(0)", kTaints},
+           {"SELECT pg_reload_conf()", kTaints},
+           {"SELECT pg_stat_reset()", kTaints},
+           {"CREATE TABLE t (a int)", kTaints},
+           {"CREATE INDEX ON settings (name)", kTaints},
+           {"SELECT * INTO t FROM settings", kTaints},
+           {"DO $$ BEGIN END $$", kTaints},
+           {"CALL p()", kTaints},
+           {"VACUUM", kTaints},
+           {"UNLISTEN *", kTaints},
+           {"SET work_mem = 5", kTaints},
+           {"RESET ALL", kTaints},
+           {"DEALLOCATE ALL", kTaints},
+           {"EXPLAIN ANALYZE SELECT touch()", kTaints},
+           {"COPY (SELECT touch()) TO STDOUT", kTaints},
+           {"DECLARE c CURSOR FOR SELECT touch()", kTaints},
+           {"SELECT 1 FROM settings TABLESAMPLE mine (1)", kTaints},
+
+           {"SELECT nextval('orders_id_seq')", kPins},
+           {"SELECT setval('orders_id_seq', 5)", kPins},
+           {"INSERT INTO settings VALUES (nextval('s')::text)", kPins},
+           {"SELECT set_config('a', 'b', false)", kPins},
+           {"SELECT setseed(0.5)", kPins},
+           {"SELECT pg_advisory_lock(1)", kPins},
+           {"SELECT pg_try_advisory_lock_shared(1, 2)", kPins},
+           {"SELECT pg_catalog.pg_advisory_unlock(1)", kPins},
+           {"CREATE TEMP TABLE t (a int)", kPins},
+           {"CREATE TABLE pg_temp.t (a int)", kPins},
+           {"CREATE TEMP TABLE t AS SELECT 1", kPins},
+           {"CREATE TEMP VIEW v AS SELECT 1", kPins},
+           {"CREATE TEMP SEQUENCE s", kPins},
+           {"SELECT 1 INTO TEMP t", kPins},
+           {"SELECT 1 INTO TEMP t UNION SELECT 2", kPins},
+           {"LISTEN a", kPins},
+           {"LOAD 'a'", kPins},
+           {"PREPARE p AS SELECT 1", kPins},
+           {"EXECUTE p", kPins},
+           {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", kPins},
+           {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kPins},
+           {"SELECT 1; SET work_mem = 5", kPins},
+           {"RESET work_mem; SELECT 1", kPins},
+           {"SELECT 1; LISTEN a", kPins},
+           {"SELEC 1", kPins},
+
+           {"SELECT currval('orders_id_seq')", kReads},
+           {"SELECT lastval()", kReads},
+       })
+    EXPECT_EQ(shown(plain(e.sql).effects), shown(e.effects)) << e.sql;
+}
+
+TEST(Classify, OnlyWhatIsProvenRunsOnAReplica) {
+  for (const char* sql :
+       {"SELECT 1", "SELECT * FROM orders WHERE lower(status) = 'x'", "WITH a AS (SELECT 1) SELECT * FROM a",
+        "TABLE settings", "VALUES (1)", "SELECT random(), now()", "EXPLAIN SELECT * FROM orders",
+        "COPY orders TO STDOUT", "COPY (SELECT 1) TO STDOUT", "SELECT * FROM pg_class", "SELECT twice(1)",
+        "SELECT 1; SELECT 2", "DECLARE c CURSOR FOR SELECT 1", "SELECT EXISTS (SELECT FROM orders)"})
+    EXPECT_TRUE(plain(sql).read_only) << sql;
+  for (const char* sql : {"SELECT * FROM orders FOR UPDATE",
+                          "SELECT * FROM (SELECT * FROM orders FOR SHARE) s",
+                          "SELECT * FROM orders FOR KEY SHARE SKIP LOCKED",
+                          "WITH d AS (DELETE FROM orders RETURNING *) SELECT * FROM d",
+                          "SELECT * INTO t FROM orders",
+                          "SELECT touch()",
+                          "SELECT tick()",
+                          "SELECT upper('x')",
+                          "SELECT nextval('s')",
+                          "SELECT currval('s')",
+                          "SELECT set_config('a', 'b', true)",
+                          "SELECT txid_current()",
+                          "SELECT pg_current_wal_lsn()",
+                          "SELECT pg_is_in_recovery()",
+                          "SELECT pg_advisory_xact_lock(1)",
+                          "SELECT pg_notify('a', 'b')",
+                          "SELECT lo_get(1)",
+                          "SELECT * FROM v_settings",
+                          "SELECT * FROM audited",
+                          "SELECT * FROM made_later",
+                          "SELECT * FROM pg_stat_activity",
+                          "SELECT query_to_xml('delete from x', true, true, '')",
+                          "SELECT 1 =#= 2",
+                          "SELECT 'x'::checked",
+                          "SHOW work_mem",
+                          "EXPLAIN ANALYZE SELECT 1",
+                          "EXPLAIN DELETE FROM orders",
+                          "COPY (DELETE FROM orders RETURNING *) TO STDOUT",
+                          "COPY orders FROM STDIN",
+                          "COPY orders TO '/tmp/x'",
+                          "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+                          "BEGIN",
+                          "LOCK orders",
+                          "SELECT 1; DELETE FROM orders",
+                          "CREATE TABLE t ()",
+                          "SELECT unknown_function()",
+                          "SELECT pg_export_snapshot()",
+                          "SELECT o.touch FROM orders o",
+                          "EXECUTE p",
+                          "DELETE FROM orders",
+                          "SELECT current_setting('a.b')"})
+    EXPECT_FALSE(plain(sql).read_only) << sql;
+}
+
+TEST(Classify, APlainDatabaseRefusesNothing) {
+  for (const char* sql :
+       {"SELECT * FROM orders", "/* weir: shard=s1 */ SELECT 1", "SET weir.shard = 's1'", "DO 'x'", "DROP TABLE orders",
+        "CREATE ROLE x", "PREPARE TRANSACTION 'x'", "UPDATE orders SET user_id = 1", "SELECT touch()",
+        "COPY orders FROM STDIN", "VACUUM", "SELECT * FROM orders; DELETE FROM countries", "SELEC 1"}) {
+    const Plan plan = plain(sql);
+    EXPECT_TRUE(plan.target == Target::home || plan.target == Target::transaction) << sql;
+    EXPECT_TRUE(plan.bindings.empty()) << sql;
+  }
+  EXPECT_EQ(plain("SELEC 1").verb, Verb::unparsable);
+}
+
+TEST(Classify, NulsAndBrokenBytesAreUnparsable) {
+  EXPECT_EQ(plain(std::string_view("SELECT 1\0; DROP TABLE x", 23)).verb, Verb::unparsable);
+  EXPECT_EQ(plan_of(std::string_view("SELECT 1\0", 9)).target, Target::refused);
+  (void)plain("SELECT '\xff\xfe'");
+  (void)plain("\x80\x81");
+}
+
+}  // namespace
+}  // namespace weir::router::testing
