@@ -12,7 +12,7 @@ namespace weir::policy {
 struct Candidate {
   bool usable = false;
   unsigned weight = 1;
-  unsigned in_use = 0;       // server connections busy now, plus waiting clients
+  unsigned in_use = 0;  // server connections busy now, plus waiting clients
 };
 
 // Index of the chosen candidate; none: nobody is usable. least_connections compares in_use / weight, ties go to the

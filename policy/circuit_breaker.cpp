@@ -19,7 +19,8 @@ void CircuitBreaker::on_failure(TimePoint now) {
   ++failures_;
   const bool trial_failed = trial_running_;
   trial_running_ = false;
-  // Late failures of connections tried before it opened do not push the next trial away: with many of them it never came.
+  // Late failures of connections tried before it opened do not push the next trial away: with many of them it never
+  // came.
   if (open_ && !trial_failed) return;
   if (!open_ && failures_ < settings_.failure_threshold) return;
   open_ = true;
@@ -31,8 +32,6 @@ CircuitBreaker::State CircuitBreaker::state(TimePoint now) const {
   return now < next_trial() ? State::open : State::half_open;
 }
 
-TimePoint CircuitBreaker::next_trial() const {
-  return open_ ? opened_at_ + settings_.recovery_time : TimePoint::min();
-}
+TimePoint CircuitBreaker::next_trial() const { return open_ ? opened_at_ + settings_.recovery_time : TimePoint::min(); }
 
 }  // namespace weir::policy

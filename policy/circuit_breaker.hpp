@@ -8,8 +8,8 @@
 namespace weir::policy {
 
 struct BreakerSettings {
-  unsigned failure_threshold = 3;              // consecutive connection failures or timeouts
-  Duration recovery_time = std::chrono::seconds(2);   // open -> half-open
+  unsigned failure_threshold = 3;                    // consecutive connection failures or timeouts
+  Duration recovery_time = std::chrono::seconds(2);  // open -> half-open
 };
 
 class CircuitBreaker {
@@ -18,8 +18,8 @@ class CircuitBreaker {
 
   explicit CircuitBreaker(BreakerSettings settings) : settings_(settings) {}
 
-  // May a connection be tried now? In half-open one trial at a time: whoever was allowed must report its outcome, else no
-  // other trial comes.
+  // May a connection be tried now? In half-open one trial at a time: whoever was allowed must report its outcome, else
+  // no other trial comes.
   [[nodiscard]] bool allow(TimePoint now);
   void on_success();
   // A connection failure or timeout; an SQL error is no failure and is not reported here.

@@ -97,7 +97,8 @@ std::uint32_t bucket_of(const KeyValue& key, config::HashFunction function, std:
   return 0;
 }
 
-std::string bucket_sql(std::string_view column_sql, KeyType type, config::HashFunction function, std::uint32_t buckets) {
+std::string bucket_sql(std::string_view column_sql, KeyType type, config::HashFunction function,
+                       std::uint32_t buckets) {
   if (function == config::HashFunction::modulo) {
     const std::string n = std::to_string(buckets);
     return concat("((", column_sql, "::bigint % ", n, " + ", n, ") % ", n, ")");

@@ -19,7 +19,8 @@ namespace weir::schema {
 
 // The bucket of a key: hash & (buckets - 1), or ((key % n) + n) % n. `buckets` must be a power of two for hash,
 // at least 1 for modulo; modulo takes integers only (config refuses the rest).
-[[nodiscard]] std::uint32_t bucket_of(const KeyValue& key, config::HashFunction function, std::uint32_t buckets) noexcept;
+[[nodiscard]] std::uint32_t bucket_of(const KeyValue& key, config::HashFunction function,
+                                      std::uint32_t buckets) noexcept;
 
 // The same as an SQL expression over `column_sql` (already quoted), for filters and verification queries:
 // "(hashint8extended(user_id, 0) & 4095)".

@@ -35,12 +35,16 @@ Result<void> give(const config::Database& database, ShardId shard, std::vector<S
   for (const config::BucketRange& range : database.shards[shard].buckets) {
     for (std::uint32_t b = range.first; b <= range.last; ++b) {
       if (b >= shard_of.size()) {
-        return broken(database, concat("shard ", name, " lists ", bucket_text(b), ", but there are ", std::to_string(shard_of.size())),
-                      "Buckets are numbered from 0 to sharding.buckets - 1.");
+        return broken(
+            database,
+            concat("shard ", name, " lists ", bucket_text(b), ", but there are ", std::to_string(shard_of.size())),
+            "Buckets are numbered from 0 to sharding.buckets - 1.");
       }
       if (shard_of[b] != kNobody) {
-        return broken(database, concat(bucket_text(b), " is held by shard ", database.shards[shard_of[b]].name, " and by shard ", name),
-                      "Give every bucket to exactly one shard.");
+        return broken(
+            database,
+            concat(bucket_text(b), " is held by shard ", database.shards[shard_of[b]].name, " and by shard ", name),
+            "Give every bucket to exactly one shard.");
       }
       shard_of[b] = shard;
     }
@@ -63,7 +67,8 @@ Result<BucketMap> BucketMap::from(const config::Database& database) {
   }
   for (std::uint32_t b = 0; b < sharding.buckets; ++b) {
     if (map.shard_of_[b] == kNobody) {
-      return broken(database, concat(bucket_text(b), " is held by no shard"), "Add it to the buckets of one [[database.shard]].");
+      return broken(database, concat(bucket_text(b), " is held by no shard"),
+                    "Add it to the buckets of one [[database.shard]].");
     }
   }
   map.shards_ = database.shards.size();

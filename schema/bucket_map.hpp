@@ -11,7 +11,7 @@
 
 namespace weir::schema {
 
-using ShardId = std::uint16_t;            // index into Database::shards; 0 is the home shard
+using ShardId = std::uint16_t;  // index into Database::shards; 0 is the home shard
 inline constexpr ShardId kHomeShard = 0;
 
 class BucketMap {
@@ -23,9 +23,7 @@ class BucketMap {
   static Result<BucketMap> from(const config::Database& database);
 
   [[nodiscard]] ShardId shard_of_bucket(std::uint32_t bucket) const { return shard_of_[bucket]; }
-  [[nodiscard]] ShardId shard_of(const KeyValue& key) const {
-    return shard_of_[bucket_of(key, function_, buckets())];
-  }
+  [[nodiscard]] ShardId shard_of(const KeyValue& key) const { return shard_of_[bucket_of(key, function_, buckets())]; }
   [[nodiscard]] std::uint32_t bucket(const KeyValue& key) const { return bucket_of(key, function_, buckets()); }
   [[nodiscard]] std::uint32_t buckets() const { return static_cast<std::uint32_t>(shard_of_.size()); }
   [[nodiscard]] std::size_t shards() const { return shards_; }

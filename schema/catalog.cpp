@@ -30,17 +30,32 @@ constexpr BuiltinRelation kBuiltinRelations[] = {
 // xml mapping and text search statistics of the server, tablefunc, xml2.
 constexpr std::string_view kRunSql[] = {
     "connectby",
-    "crosstab", "crosstab2", "crosstab3", "crosstab4",
-    "cursor_to_xml", "cursor_to_xmlschema",
-    "database_to_xml", "database_to_xml_and_xmlschema", "database_to_xmlschema",
-    "query_to_xml", "query_to_xml_and_xmlschema", "query_to_xmlschema",
-    "schema_to_xml", "schema_to_xml_and_xmlschema", "schema_to_xmlschema",
-    "table_to_xml", "table_to_xml_and_xmlschema", "table_to_xmlschema",
-    "ts_rewrite", "ts_stat",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
+    "database_to_xmlschema",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "schema_to_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
+    "table_to_xmlschema",
+    "ts_rewrite",
+    "ts_stat",
     "xpath_table",
 };
 
-bool runs_sql(std::string_view name) { return std::find(std::begin(kRunSql), std::end(kRunSql), name) != std::end(kRunSql); }
+bool runs_sql(std::string_view name) {
+  return std::find(std::begin(kRunSql), std::end(kRunSql), name) != std::end(kRunSql);
+}
 
 bool is_system_schema(std::string_view schema) { return schema == "pg_catalog" || schema == "information_schema"; }
 

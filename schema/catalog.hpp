@@ -21,20 +21,20 @@ namespace weir::schema {
 
 struct Column {
   std::string name;
-  std::uint32_t type = 0;              // base type of a domain
-  std::string type_name;               // format_type() text, for comparing shards
-  std::string collation;               // empty: none or default
+  std::uint32_t type = 0;  // base type of a domain
+  std::string type_name;   // format_type() text, for comparing shards
+  std::string collation;   // empty: none or default
   bool collation_deterministic = true;
   bool not_null = false;
-  bool has_default = false;            // or identity / generated, or its domain's default
-  std::uint32_t max_length = 0;        // varchar(n): n characters; 0: no limit. A longer value whose excess is blanks is
-                                       // cut on assignment, so an INSERT of such a key must not be routed by its bytes.
-  bool per_shard_sequence = false;     // its default draws from a sequence (serial, identity), each shard from its own
+  bool has_default = false;         // or identity / generated, or its domain's default
+  std::uint32_t max_length = 0;     // varchar(n): n characters; 0: no limit. A longer value whose excess is blanks is
+                                    // cut on assignment, so an INSERT of such a key must not be routed by its bytes.
+  bool per_shard_sequence = false;  // its default draws from a sequence (serial, identity), each shard from its own
 };
 
 struct UniqueIndex {
   std::string name;
-  std::vector<std::string> columns;    // plain columns in the order of the index, without INCLUDE
+  std::vector<std::string> columns;  // plain columns in the order of the index, without INCLUDE
   bool partial = false;
   bool has_expressions = false;
 };
@@ -42,52 +42,54 @@ struct UniqueIndex {
 struct ForeignKey {
   std::string name;
   std::vector<std::string> columns;
-  std::string references;              // "schema.name"
-  std::vector<std::string> referenced_columns;   // matches `columns`
+  std::string references;                       // "schema.name"
+  std::vector<std::string> referenced_columns;  // matches `columns`
 };
 
 enum class RelationKind { table, partitioned, partition, view, materialized_view, sequence, foreign_table };
 
 // How a statement that names the relation is routed.
 enum class Placement {
-  unlisted,      // lives on the home shard
-  sharded,       // listed with a key (or a partition / child of one that is)
-  reference,     // the same rows on every shard
+  unlisted,         // lives on the home shard
+  sharded,          // listed with a key (or a partition / child of one that is)
+  reference,        // the same rows on every shard
   reaches_sharded,  // a view over sharded tables: refused for now
-  catalog,       // pg_catalog / information_schema
+  catalog,          // pg_catalog / information_schema
 };
 
 struct Relation {
   std::string schema;
   std::string name;
   RelationKind kind = RelationKind::table;
-  std::vector<Column> columns;         // in attnum order, dropped ones left out
-  std::string parent;                  // "schema.name" of the partitioned table or first inheritance parent; empty: none
-  std::string range_column;            // partitioned by range of this one column; empty: not, or by something else
-  bool has_children = false;           // inheritance children that are no partitions of it
-  bool has_triggers = false;           // user triggers, rules, row security policies, or user functions in
-                                       // defaults, checks, generated columns, index expressions; also if a child has.
-                                       // Functions in C of an extension and weir.next_id() do not count.
-  bool view_is_pure = false;           // a view whose text calls nothing but known read-only built-ins (CatalogBuilder cannot know: false)
-  std::vector<std::vector<std::string>> unique_keys;   // columns of each unique index that is neither partial nor by expressions
-  std::vector<UniqueIndex> unique_indexes;   // all of them, and exclusion constraints; for advice()
-  std::vector<ForeignKey> foreign_keys;      // for advice()
+  std::vector<Column> columns;  // in attnum order, dropped ones left out
+  std::string parent;           // "schema.name" of the partitioned table or first inheritance parent; empty: none
+  std::string range_column;     // partitioned by range of this one column; empty: not, or by something else
+  bool has_children = false;    // inheritance children that are no partitions of it
+  bool has_triggers = false;    // user triggers, rules, row security policies, or user functions in
+                                // defaults, checks, generated columns, index expressions; also if a child has.
+                                // Functions in C of an extension and weir.next_id() do not count.
+  bool view_is_pure =
+      false;  // a view whose text calls nothing but known read-only built-ins (CatalogBuilder cannot know: false)
+  std::vector<std::vector<std::string>>
+      unique_keys;                          // columns of each unique index that is neither partial nor by expressions
+  std::vector<UniqueIndex> unique_indexes;  // all of them, and exclusion constraints; for advice()
+  std::vector<ForeignKey> foreign_keys;     // for advice()
   Placement placement = Placement::unlisted;
-  const config::Table* rule = nullptr; // its table rule, if listed (owned by the Settings the catalog was built for)
-  int key_column = -1;                 // index into columns of the sharding key
+  const config::Table* rule = nullptr;  // its table rule, if listed (owned by the Settings the catalog was built for)
+  int key_column = -1;                  // index into columns of the sharding key
   std::optional<KeyType> key_type;
 
-  [[nodiscard]] int column_index(std::string_view column) const;   // -1: none
+  [[nodiscard]] int column_index(std::string_view column) const;  // -1: none
   [[nodiscard]] std::string qualified() const { return schema + "." + name; }
 };
 
 // All overloads of one function name in one schema, taken together (the worst of them counts).
 struct FunctionFacts {
-  bool user_defined = false;           // outside pg_catalog
+  bool user_defined = false;  // outside pg_catalog
   bool is_volatile = false;
-  bool reads_data = false;             // user-defined in a language that can run SQL and not IMMUTABLE, or a procedure; also
-                                       // what is known to run SQL given as text or to read a table given by name: query_to_xml,
-                                       // ts_stat, crosstab ... Not: C functions of extensions, weir.next_id().
+  bool reads_data = false;  // user-defined in a language that can run SQL and not IMMUTABLE, or a procedure; also
+                            // what is known to run SQL given as text or to read a table given by name: query_to_xml,
+                            // ts_stat, crosstab ... Not: C functions of extensions, weir.next_id().
   bool is_procedure = false;
   bool is_aggregate = false;
 };
@@ -105,8 +107,9 @@ class Catalog {
   // True if some operator of that name may run user code: its function is neither built in nor C of an extension (so
   // citext's = does not count).
   [[nodiscard]] bool has_user_operator(std::string_view name) const;
-  // True if a cast to a type of that name may run user code: domains whose checks or defaults call user functions, composite
-  // and range types, types with a user-defined cast. Enums, plain domains and types of extensions in C do not count.
+  // True if a cast to a type of that name may run user code: domains whose checks or defaults call user functions,
+  // composite and range types, types with a user-defined cast. Enums, plain domains and types of extensions in C do not
+  // count.
   [[nodiscard]] bool has_user_type(std::string_view name) const;
 
   [[nodiscard]] const std::vector<std::string>& default_search_path() const { return default_search_path_; }
@@ -141,8 +144,8 @@ class Catalog {
   ByName<std::size_t> by_name_;
   ByName<Relation> system_;
   ByName<FunctionFacts> functions_;
-  ByName<FunctionFacts> functions_any_;   // by the bare name
-  std::vector<std::string> user_operators_, user_types_;   // sorted
+  ByName<FunctionFacts> functions_any_;                   // by the bare name
+  std::vector<std::string> user_operators_, user_types_;  // sorted
   std::vector<std::string> default_search_path_{"public"};
   std::string encoding_, default_collation_;
   std::uint64_t epoch_ = 0;
@@ -153,8 +156,9 @@ class Catalog {
 // One row of a catalog query; SQL NULL is nullopt. Views last as long as the call.
 using CatalogRow = std::vector<std::optional<std::string_view>>;
 
-// The queries to run (in one REPEATABLE READ READ ONLY transaction), in order. Text format results. They work on PostgreSQL
-// 13 to 17 for any role, and read nothing but pg_catalog. The connection's search_path becomes the catalog's default.
+// The queries to run (in one REPEATABLE READ READ ONLY transaction), in order. Text format results. They work on
+// PostgreSQL 13 to 17 for any role, and read nothing but pg_catalog. The connection's search_path becomes the catalog's
+// default.
 struct CatalogQuery {
   std::string_view name;
   std::string_view sql;
@@ -178,12 +182,13 @@ class CatalogBuilder {
   std::unique_ptr<State> state_;
 };
 
-// Differences that would make answers wrong: columns, types, collations of listed tables that differ between the home shard
-// and another. Each a sentence naming both shards. A partition that only one of them has is none: months are made shard by shard.
-[[nodiscard]] std::vector<std::string> differences(const Catalog& home, std::string_view home_name, const Catalog& other,
-                                                   std::string_view other_name);
-// Unique keys and foreign keys that lack the sharding key, per-shard sequences as defaults of sharded tables, keys that may be
-// NULL, month tables that are not partitioned by their month column; each a sentence with its remedy.
+// Differences that would make answers wrong: columns, types, collations of listed tables that differ between the home
+// shard and another. Each a sentence naming both shards. A partition that only one of them has is none: months are made
+// shard by shard.
+[[nodiscard]] std::vector<std::string> differences(const Catalog& home, std::string_view home_name,
+                                                   const Catalog& other, std::string_view other_name);
+// Unique keys and foreign keys that lack the sharding key, per-shard sequences as defaults of sharded tables, keys that
+// may be NULL, month tables that are not partitioned by their month column; each a sentence with its remedy.
 [[nodiscard]] std::vector<std::string> advice(const Catalog& catalog);
 
 }  // namespace weir::schema

@@ -17,7 +17,9 @@ struct Pair {
   std::string_view other;
 };
 
-const Relation* find_exact(const Catalog& catalog, const Relation& r) { return catalog.find_relation(r.schema, r.name, {}); }
+const Relation* find_exact(const Catalog& catalog, const Relation& r) {
+  return catalog.find_relation(r.schema, r.name, {});
+}
 
 const Column* find_column(const Relation& relation, std::string_view name) {
   const int i = relation.column_index(name);
@@ -28,26 +30,28 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string or_default(const std::string& collation) { return collation.empty() ? std::string("the default") : collation; }
+std::string or_default(const std::string& collation) {
+  return collation.empty() ? std::string("the default") : collation;
+}
 
 void compare_column(const Relation& table, const Column& a, const Column& b, const Pair& shards, Sentences& out) {
   const std::string what = concat("column ", a.name, " of table ", table.qualified());
   if (a.type_name != b.type_name) {
-    out.push_back(concat(what, " is ", a.type_name, " on shard ", shards.home, " but ", b.type_name, " on shard ", shards.other,
-                         ": ALTER TABLE one of them"));
+    out.push_back(concat(what, " is ", a.type_name, " on shard ", shards.home, " but ", b.type_name, " on shard ",
+                         shards.other, ": ALTER TABLE one of them"));
   }
   if (a.collation != b.collation || a.collation_deterministic != b.collation_deterministic) {
-    out.push_back(concat(what, " has collation ", or_default(a.collation), " on shard ", shards.home, " but ", or_default(b.collation),
-                         " on shard ", shards.other, ": ALTER TABLE one of them"));
+    out.push_back(concat(what, " has collation ", or_default(a.collation), " on shard ", shards.home, " but ",
+                         or_default(b.collation), " on shard ", shards.other, ": ALTER TABLE one of them"));
   }
 }
 
-void compare_missing(const Relation& have, const Relation& lack, std::string_view have_shard, std::string_view lack_shard,
-                     Sentences& out) {
+void compare_missing(const Relation& have, const Relation& lack, std::string_view have_shard,
+                     std::string_view lack_shard, Sentences& out) {
   for (const Column& column : have.columns) {
     if (find_column(lack, column.name) != nullptr) continue;
-    out.push_back(concat("table ", have.qualified(), " has column ", column.name, " on shard ", have_shard, " but not on shard ",
-                         lack_shard, ": add or drop it"));
+    out.push_back(concat("table ", have.qualified(), " has column ", column.name, " on shard ", have_shard,
+                         " but not on shard ", lack_shard, ": add or drop it"));
   }
 }
 
@@ -62,8 +66,8 @@ void compare_tables(const Relation& a, const Relation& b, const Pair& shards, Se
   compare_missing(a, b, shards.home, shards.other, out);
   compare_missing(b, a, shards.other, shards.home, out);
   if (out.size() == before && !same_order(a, b)) {
-    out.push_back(concat("the columns of table ", a.qualified(), " stand in another order on shard ", shards.other, " than on shard ",
-                         shards.home, ": recreate one of them"));
+    out.push_back(concat("the columns of table ", a.qualified(), " stand in another order on shard ", shards.other,
+                         " than on shard ", shards.home, ": recreate one of them"));
   }
   for (const Column& column : a.columns) {
     if (const Column* twin = find_column(b, column.name)) compare_column(a, column, *twin, shards, out);
@@ -72,8 +76,8 @@ void compare_tables(const Relation& a, const Relation& b, const Pair& shards, Se
 
 void compare_databases(const Catalog& home, const Catalog& other, const Pair& shards, Sentences& out) {
   if (home.encoding() != other.encoding()) {
-    out.push_back(concat("the encoding is ", home.encoding(), " on shard ", shards.home, " but ", other.encoding(), " on shard ",
-                         shards.other, ": recreate one database"));
+    out.push_back(concat("the encoding is ", home.encoding(), " on shard ", shards.home, " but ", other.encoding(),
+                         " on shard ", shards.other, ": recreate one database"));
   }
   if (home.default_collation() != other.default_collation()) {
     out.push_back(concat("the default collation is ", home.default_collation(), " on shard ", shards.home, " but ",
@@ -108,14 +112,16 @@ void advise_unique(const Catalog& catalog, const Relation& r, Sentences& out) {
 void advise_columns(const Relation& r, Sentences& out) {
   for (const Column& column : r.columns) {
     if (column.per_shard_sequence && !r.rule->unique_per_shard) {
-      out.push_back(concat("column ", column.name, " of table ", r.qualified(),
-                           " takes its default from a sequence, which each shard counts for itself: use weir.next_id(), or say "
-                           "unique = \"per_shard\""));
+      out.push_back(
+          concat("column ", column.name, " of table ", r.qualified(),
+                 " takes its default from a sequence, which each shard counts for itself: use weir.next_id(), or say "
+                 "unique = \"per_shard\""));
     }
   }
   const Column& key = r.columns[static_cast<std::size_t>(r.key_column)];
   if (!key.not_null) {
-    out.push_back(concat("key ", key.name, " of table ", r.qualified(), " may be NULL, and rows without a key have no shard: "
+    out.push_back(concat("key ", key.name, " of table ", r.qualified(),
+                         " may be NULL, and rows without a key have no shard: "
                          "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL"));
   }
   if (key.max_length != 0) {
@@ -127,7 +133,8 @@ void advise_columns(const Relation& r, Sentences& out) {
 void advise_month(const Relation& r, Sentences& out) {
   const std::string& column = r.rule->month->column;
   if (r.column_index(column) < 0) {
-    out.push_back(concat("table ", r.qualified(), " has no column ", column, ", its month column: correct month.column"));
+    out.push_back(
+        concat("table ", r.qualified(), " has no column ", column, ", its month column: correct month.column"));
   } else if (r.range_column != column) {
     out.push_back(concat("table ", r.qualified(), " is not partitioned by range of its month column ", column,
                          ": recreate it with PARTITION BY RANGE (", column, "), or remove `month` from its rule"));
@@ -147,11 +154,11 @@ void advise_foreign_key(const Relation& from, const Relation& to, const ForeignK
   if (to.placement == Placement::reference) return;
   if (from.placement == Placement::sharded && to.placement == Placement::sharded) {
     if (joins_on_keys(from, to, fk)) return;
-    out.push_back(concat(what, " lacks the sharding key, so it may name rows of another shard: add ", from.rule->key, " and ",
-                         to.rule->key, " to it, or drop it"));
+    out.push_back(concat(what, " lacks the sharding key, so it may name rows of another shard: add ", from.rule->key,
+                         " and ", to.rule->key, " to it, or drop it"));
   } else if (from.placement != to.placement) {
-    out.push_back(concat(what, " joins tables that live on different shards: list both with one key, make ", to.qualified(),
-                         " a reference table, or drop it"));
+    out.push_back(concat(what, " joins tables that live on different shards: list both with one key, make ",
+                         to.qualified(), " a reference table, or drop it"));
   }
 }
 
@@ -165,7 +172,8 @@ void advise_foreign_keys(const Catalog& catalog, const Relation& r, Sentences& o
 
 }  // namespace
 
-std::vector<std::string> differences(const Catalog& home, std::string_view home_name, const Catalog& other, std::string_view other_name) {
+std::vector<std::string> differences(const Catalog& home, std::string_view home_name, const Catalog& other,
+                                     std::string_view other_name) {
   Sentences out;
   const Pair shards{home_name, other_name};
   compare_databases(home, other, shards, out);
@@ -175,12 +183,14 @@ std::vector<std::string> differences(const Catalog& home, std::string_view home_
     if (twin != nullptr) {
       compare_tables(table, *twin, shards, out);
     } else if (table.parent.empty()) {
-      out.push_back(concat("table ", table.qualified(), " exists on shard ", home_name, " but not on shard ", other_name, ": create it"));
+      out.push_back(concat("table ", table.qualified(), " exists on shard ", home_name, " but not on shard ",
+                           other_name, ": create it"));
     }
   }
   for (const Relation& table : other.relations()) {
     if (table.rule == nullptr || !table.parent.empty() || find_exact(home, table) != nullptr) continue;
-    out.push_back(concat("table ", table.qualified(), " exists on shard ", other_name, " but not on shard ", home_name, ": create it"));
+    out.push_back(concat("table ", table.qualified(), " exists on shard ", other_name, " but not on shard ", home_name,
+                         ": create it"));
   }
   return out;
 }

@@ -62,7 +62,8 @@ void CatalogBuilder::State::resolve_types() {
     Relation& relation = loaded.relation;
     for (Column& column : relation.columns) {
       relation.has_triggers |= hazardous(column.type);
-      for (auto it = types.find(column.type); it != types.end() && it->second.kind == 'd'; it = types.find(column.type)) {
+      for (auto it = types.find(column.type); it != types.end() && it->second.kind == 'd';
+           it = types.find(column.type)) {
         column.not_null |= it->second.not_null;
         column.has_default |= it->second.has_default;
         column.type = it->second.base;
@@ -118,8 +119,8 @@ std::vector<Oid> CatalogBuilder::State::matches(const config::Table& table) cons
 void CatalogBuilder::State::apply_rule(const config::Table& table) {
   const std::vector<Oid> found = matches(table);
   if (found.empty() && table.schema.empty()) {
-    problems.push_back(concat("listed table ", table.name, " does not exist in any schema of the search path (", join(search_path, ", "),
-                              "): create it, or write its name with its schema"));
+    problems.push_back(concat("listed table ", table.name, " does not exist in any schema of the search path (",
+                              join(search_path, ", "), "): create it, or write its name with its schema"));
   } else if (found.empty()) {
     problems.push_back(concat("listed table ", rule_name(table), " does not exist: create it, or remove its rule"));
   }
@@ -154,8 +155,9 @@ void CatalogBuilder::State::give_key(const config::Table& table, Relation& relat
     problems.push_back(concat("key ", table.key, " of table ", relation.qualified(), " has type ", column.type_name,
                               ": a key is smallint, integer, bigint, text, character varying or uuid"));
   } else if (!column.collation_deterministic) {
-    problems.push_back(concat("key ", table.key, " of table ", relation.qualified(), " has the nondeterministic collation ",
-                              column.collation, ": equal keys would have different hashes"));
+    problems.push_back(concat("key ", table.key, " of table ", relation.qualified(),
+                              " has the nondeterministic collation ", column.collation,
+                              ": equal keys would have different hashes"));
   }
   const bool integer = relation.key_type && *relation.key_type <= KeyType::int8;
   if (relation.key_type && !integer && database.sharding->function == config::HashFunction::modulo) {

@@ -20,11 +20,11 @@ using Oid = std::uint32_t;
 // A user type, or any domain.
 struct TypeRow {
   std::string name;
-  char kind = 'b';              // pg_type.typtype
-  Oid base = 0;                 // domains
-  Oid element = 0;              // arrays
-  bool not_null = false;        // domains
-  bool has_default = false;     // domains
+  char kind = 'b';           // pg_type.typtype
+  Oid base = 0;              // domains
+  Oid element = 0;           // arrays
+  bool not_null = false;     // domains
+  bool has_default = false;  // domains
 };
 
 struct ViewDependencies {
@@ -34,8 +34,8 @@ struct ViewDependencies {
 
 struct LoadedRelation {
   Relation relation;
-  std::vector<Oid> column_types;   // as declared, domains not yet followed
-  std::vector<Oid> parents;        // in pg_inherits' order
+  std::vector<Oid> column_types;  // as declared, domains not yet followed
+  std::vector<Oid> parents;       // in pg_inherits' order
   std::vector<Oid> children;
   bool is_partition = false;
 };

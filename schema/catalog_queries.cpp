@@ -35,7 +35,8 @@ constexpr std::string_view kUnsafeFunctions = R"(WITH plain_unsafe AS (
 )
 )";
 
-// uses: (classid, objid, refobjid) of objects whose expressions call an unsafe function, by name, operator or operator class.
+// uses: (classid, objid, refobjid) of objects whose expressions call an unsafe function, by name, operator or operator
+// class.
 constexpr std::string_view kUses = R"(, uses AS (
   SELECT d.classid, d.objid, d.refobjid AS function
     FROM pg_catalog.pg_depend d
@@ -95,7 +96,7 @@ SELECT a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.a
   LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation AND co.oid <> 100
   LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND )" WEIR_USER_SCHEMAS
-                                        " ORDER BY a.attrelid, a.attnum";
+                                      " ORDER BY a.attrelid, a.attnum";
 
 constexpr std::string_view kSystemRelations = R"(
 SELECT n.nspname, c.relname
@@ -136,9 +137,11 @@ SELECT i.indrelid, ic.relname, i.indpred IS NOT NULL, i.indexprs IS NOT NULL, a.
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS k(n)
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n] AND i.indkey[k.n] <> 0
- WHERE (i.indisunique OR i.indisexclusion) AND i.indislive AND )" WEIR_USER_SCHEMAS " ORDER BY i.indrelid, ic.relname, k.n";
+ WHERE (i.indisunique OR i.indisexclusion) AND i.indislive AND )" WEIR_USER_SCHEMAS
+                                            " ORDER BY i.indrelid, ic.relname, k.n";
 
-// (view, relation, false) for each relation a view's text names; (view, NULL, true) if it calls a function that may read.
+// (view, relation, false) for each relation a view's text names; (view, NULL, true) if it calls a function that may
+// read.
 constexpr std::string_view kViewDependencies = R"(
 SELECT r.ev_class, d.refobjid, false
   FROM pg_catalog.pg_rewrite r
@@ -178,8 +181,8 @@ SELECT n.nspname, p.proname, bool_or(p.oid >= 16384),
 constexpr std::string_view kHazardousOperators = R"(
 SELECT DISTINCT o.oprname FROM pg_catalog.pg_operator o WHERE o.oprcode::oid IN (SELECT oid FROM unsafe))";
 
-// (type, is a domain): types with a user-defined cast, domains whose checks or defaults call an unsafe function, and composite
-// and range types, which may hold such.
+// (type, is a domain): types with a user-defined cast, domains whose checks or defaults call an unsafe function, and
+// composite and range types, which may hold such.
 constexpr std::string_view kHazardousTypes = R"(, hazardous AS (
   SELECT k.castsource AS oid FROM pg_catalog.pg_cast k WHERE k.castfunc IN (SELECT oid FROM unsafe)
   UNION

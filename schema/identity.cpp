@@ -7,7 +7,8 @@ namespace weir::schema {
 namespace {
 
 Error refused(const config::Database& database, std::string_view shard, std::string what, std::string hint) {
-  Error error(sqlstate::kCannotConnectNow, concat("shard ", shard, " of database ", database.name, ": ", what), std::move(hint));
+  Error error(sqlstate::kCannotConnectNow, concat("shard ", shard, " of database ", database.name, ": ", what),
+              std::move(hint));
   error.connection_spoilt = true;
   return error;
 }
@@ -60,7 +61,8 @@ BEGIN
     number := nextval('weir.id_sequence');
     EXIT WHEN before = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
   END LOOP;
-  RETURN ((before - 1704067200000) << 22) | ()", std::to_string(node), R"(::bigint << 12) | (number & 4095);
+  RETURN ((before - 1704067200000) << 22) | ()",
+                std::to_string(node), R"(::bigint << 12) | (number & 4095);
 END $weir$)");
 }
 
@@ -68,13 +70,16 @@ END $weir$)");
 
 std::string_view identity_query() { return "SELECT cluster::text, shard, map_version::text FROM weir.identity"; }
 
-Result<void> check_identity(const config::Database& database, std::string_view shard, const std::optional<Identity>& found) {
+Result<void> check_identity(const config::Database& database, std::string_view shard,
+                            const std::optional<Identity>& found) {
   if (!database.sharding) return {};
   if (!found) {
-    return refused(database, shard, "the server has no identity row", "Run `weirctl init -c weir.toml`, once for all shards.");
+    return refused(database, shard, "the server has no identity row",
+                   "Run `weirctl init -c weir.toml`, once for all shards.");
   }
   if (found->shard != shard) {
-    return refused(database, shard, concat("the server says it is shard ", found->shard, " of cluster ", found->cluster),
+    return refused(database, shard,
+                   concat("the server says it is shard ", found->shard, " of cluster ", found->cluster),
                    "Check the connection strings in weir.toml and DNS: two shards may be swapped.");
   }
   const std::uint64_t expected = database.sharding->map_version;
@@ -83,8 +88,9 @@ Result<void> check_identity(const config::Database& database, std::string_view s
   return refused(database, shard,
                  concat("the server has map version ", std::to_string(found->map_version), ", this configuration ",
                         std::to_string(expected)),
-                 newer ? "Buckets have moved since: load the newest weir.toml and RELOAD."
-                       : "Run `weirctl init -c weir.toml` if the move of buckets is complete, or finish the move first.");
+                 newer
+                     ? "Buckets have moved since: load the newest weir.toml and RELOAD."
+                     : "Run `weirctl init -c weir.toml` if the move of buckets is complete, or finish the move first.");
 }
 
 std::vector<std::string> init_statements(const Identity& identity, std::uint16_t node) {

@@ -21,8 +21,10 @@ bool is_integer_type(KeyType type) noexcept {
 }
 
 bool fits(KeyType type, std::int64_t v) noexcept {
-  if (type == KeyType::int2) return v >= std::numeric_limits<std::int16_t>::min() && v <= std::numeric_limits<std::int16_t>::max();
-  if (type == KeyType::int4) return v >= std::numeric_limits<std::int32_t>::min() && v <= std::numeric_limits<std::int32_t>::max();
+  if (type == KeyType::int2)
+    return v >= std::numeric_limits<std::int16_t>::min() && v <= std::numeric_limits<std::int16_t>::max();
+  if (type == KeyType::int4)
+    return v >= std::numeric_limits<std::int32_t>::min() && v <= std::numeric_limits<std::int32_t>::max();
   return true;
 }
 
@@ -32,7 +34,7 @@ std::optional<std::int64_t> read_integer(std::string_view text) noexcept {
   const bool negative = !s.empty() && s.front() == '-';
   if (!s.empty() && (s.front() == '-' || s.front() == '+')) s.remove_prefix(1);
   if (s.empty()) return std::nullopt;
-  std::int64_t v = 0;   // accumulated below zero, where the range is larger by one
+  std::int64_t v = 0;  // accumulated below zero, where the range is larger by one
   for (char c : s) {
     if (c < '0' || c > '9') return std::nullopt;
     if (__builtin_mul_overflow(v, 10, &v) || __builtin_sub_overflow(v, c - '0', &v)) return std::nullopt;
@@ -114,8 +116,8 @@ std::optional<KeyValue> uuid_parameter(std::uint32_t declared, bool binary, Byte
 
 // textrecv's bytes are textin's; unknown is inferred from the column, as 0 is.
 std::optional<KeyValue> text_parameter(std::uint32_t declared, ByteView value) {
-  const bool same = declared == oid::kUnspecified || declared == oid::kText || declared == oid::kVarchar ||
-                    declared == oid::kUnknown;
+  const bool same =
+      declared == oid::kUnspecified || declared == oid::kText || declared == oid::kVarchar || declared == oid::kUnknown;
   return same ? key_from_text(KeyType::text, as_text(value)) : std::nullopt;
 }
 

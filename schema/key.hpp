@@ -45,7 +45,7 @@ class KeyValue {
   [[nodiscard]] std::int64_t integer() const { return std::get<std::int64_t>(v_); }
   [[nodiscard]] const std::string& text() const { return std::get<std::string>(v_); }
   [[nodiscard]] const Uuid& uuid() const { return std::get<Uuid>(v_); }
-  [[nodiscard]] std::string str() const;   // for messages
+  [[nodiscard]] std::string str() const;  // for messages
   friend bool operator==(const KeyValue&, const KeyValue&) = default;
 
  private:
@@ -61,10 +61,9 @@ class KeyValue {
 // column of an integer type. None: not integral, or outside int8, so it binds nothing.
 [[nodiscard]] std::optional<KeyValue> key_from_number(KeyType type, std::string_view literal);
 
-// Reads a Bind parameter. `declared` is the parameter's type from Parse (0: left to the server to infer, so it has the column's
-// type), `binary` its format code. None: it does not bind the key (a lossy or unknown type, a malformed value, a
-// width that does not fit).
-// https://www.postgresql.org/docs/15/protocol-message-formats.html (Bind)
+// Reads a Bind parameter. `declared` is the parameter's type from Parse (0: left to the server to infer, so it has the
+// column's type), `binary` its format code. None: it does not bind the key (a lossy or unknown type, a malformed value,
+// a width that does not fit). https://www.postgresql.org/docs/15/protocol-message-formats.html (Bind)
 [[nodiscard]] std::optional<KeyValue> key_from_parameter(KeyType type, std::uint32_t declared, bool binary,
                                                          ByteView value);
 

@@ -86,7 +86,7 @@ std::optional<std::int64_t> integer_of_numeric_binary(ByteView value) noexcept {
   const auto weight = static_cast<std::int16_t>(load16(value.data() + 2));
   const std::uint16_t sign = load16(value.data() + 4);
   if (value.size() != 8 + 2 * digits) return std::nullopt;
-  if (sign != 0x0000 && sign != 0x4000) return std::nullopt;   // NaN and the infinities
+  if (sign != 0x0000 && sign != 0x4000) return std::nullopt;  // NaN and the infinities
   std::int64_t v = 0;
   std::size_t i = 0;
   for (; i < digits; ++i) {

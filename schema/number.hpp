@@ -9,8 +9,8 @@
 
 namespace weir::schema {
 
-// [sign] digits [. digits] [e exponent], as the lexer and numeric_in read it, without blanks. None: malformed, a fraction, NaN,
-// infinity, or outside int8.
+// [sign] digits [. digits] [e exponent], as the lexer and numeric_in read it, without blanks. None: malformed, a
+// fraction, NaN, infinity, or outside int8.
 [[nodiscard]] std::optional<std::int64_t> integer_of_decimal(std::string_view text) noexcept;
 
 // numeric_send's format: ndigits, weight, sign, dscale (int16 each), then digits of base 10000. None as above.

@@ -25,7 +25,8 @@ class Reader {
   std::optional<int> number(std::size_t min_digits, std::size_t max_digits) {
     int n = 0;
     std::size_t digits = 0;
-    for (; digits < s_.size() && digits < max_digits && s_[digits] >= '0' && s_[digits] <= '9'; ++digits) n = n * 10 + (s_[digits] - '0');
+    for (; digits < s_.size() && digits < max_digits && s_[digits] >= '0' && s_[digits] <= '9'; ++digits)
+      n = n * 10 + (s_[digits] - '0');
     if (digits < min_digits) return std::nullopt;
     s_.remove_prefix(digits);
     return n;
@@ -139,11 +140,12 @@ std::string bound_text(Seconds at, MonthColumn column) {
   const sys_days day = floor<days>(instant);
   const year_month_day date(day);
   const std::string year = std::to_string(static_cast<int>(date.year()));
-  std::string out = concat(std::string(year.size() < 4 ? 4 - year.size() : 0, '0'), year, "-", two(static_cast<unsigned>(date.month())),
-                           "-", two(static_cast<unsigned>(date.day())));
+  std::string out = concat(std::string(year.size() < 4 ? 4 - year.size() : 0, '0'), year, "-",
+                           two(static_cast<unsigned>(date.month())), "-", two(static_cast<unsigned>(date.day())));
   if (column == MonthColumn::date) return out;
   const hh_mm_ss time(instant - day);
-  out += concat(" ", two(static_cast<unsigned>(time.hours().count())), ":", two(static_cast<unsigned>(time.minutes().count())), ":",
+  out += concat(" ", two(static_cast<unsigned>(time.hours().count())), ":",
+                two(static_cast<unsigned>(time.minutes().count())), ":",
                 two(static_cast<unsigned>(time.seconds().count())));
   return column == MonthColumn::timestamptz ? out + "+00" : out;
 }

@@ -29,7 +29,8 @@ struct Range {
 // "FOR VALUES FROM (...) TO (...)" with one column, in ISO style, of any session time zone. None: anything else.
 [[nodiscard]] std::optional<Range> parse_bounds(std::string_view text);
 
-// The bounds of a month, as a literal without quotes means the same in every session: "2024-01-01 00:00:00+00" for timestamptz.
+// The bounds of a month, as a literal without quotes means the same in every session: "2024-01-01 00:00:00+00" for
+// timestamptz.
 [[nodiscard]] std::string bound_text(Seconds at, MonthColumn column);
 
 }  // namespace weir::schema

@@ -10,14 +10,14 @@
 namespace weir::schema {
 namespace {
 
-constexpr std::size_t kMaxName = 63;   // NAMEDATALEN - 1: longer names are cut, and two months would have one name
+constexpr std::size_t kMaxName = 63;  // NAMEDATALEN - 1: longer names are cut, and two months would have one name
 
 struct Target {
-  std::string parent;        // quoted, with its schema
-  std::string child;         // the same
-  std::string column;        // quoted
-  std::string constraint;    // quoted; the temporary CHECK
-  std::string from, to;      // typed literals
+  std::string parent;      // quoted, with its schema
+  std::string child;       // the same
+  std::string column;      // quoted
+  std::string constraint;  // quoted; the temporary CHECK
+  std::string from, to;    // typed literals
 };
 
 // A dollar quote that does not occur in what it quotes.
@@ -27,20 +27,23 @@ std::string dollar_quoted(std::string_view body) {
   return concat(tag, body, tag);
 }
 
-// LIKE copies neither the owner nor the replica identity. With another owner the parent's could not alter the partition, and
-// with another identity a published UPDATE would fail on it. An index of the parent is found again by its columns.
+// LIKE copies neither the owner nor the replica identity. With another owner the parent's could not alter the
+// partition, and with another identity a published UPDATE would fail on it. An index of the parent is found again by
+// its columns.
 std::string adopt_sql(const Target& t) {
   return concat("DO ", dollar_quoted(concat(R"(
 DECLARE
   parent pg_catalog.pg_class;
-  child regclass := )", quote_literal(t.child), R"(;
+  child regclass := )",
+                                            quote_literal(t.child), R"(;
   same_index text;
 BEGIN
   IF (SELECT relispartition FROM pg_catalog.pg_class WHERE oid = child) THEN
     RAISE EXCEPTION '% is a partition of another table already', child
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Rename it, or detach it there.';
   END IF;
-  SELECT * INTO STRICT parent FROM pg_catalog.pg_class WHERE oid = )", quote_literal(t.parent), R"(::regclass;
+  SELECT * INTO STRICT parent FROM pg_catalog.pg_class WHERE oid = )",
+                                            quote_literal(t.parent), R"(::regclass;
   IF parent.relowner <> (SELECT relowner FROM pg_catalog.pg_class WHERE oid = child) THEN
     EXECUTE format('ALTER TABLE %s OWNER TO %s', child, parent.relowner::regrole);
   END IF;
@@ -70,8 +73,8 @@ std::vector<std::string> create_transaction(const Target& t) {
       concat("CREATE TABLE IF NOT EXISTS ", t.child, " (LIKE ", t.parent, " INCLUDING ALL EXCLUDING IDENTITY)"),
       adopt_sql(t),
       concat("ALTER TABLE ", t.child, " DROP CONSTRAINT IF EXISTS ", t.constraint),
-      concat("ALTER TABLE ", t.child, " ADD CONSTRAINT ", t.constraint, " CHECK (", t.column, " IS NOT NULL AND ", t.column, " >= ",
-             t.from, " AND ", t.column, " < ", t.to, ")"),
+      concat("ALTER TABLE ", t.child, " ADD CONSTRAINT ", t.constraint, " CHECK (", t.column, " IS NOT NULL AND ",
+             t.column, " >= ", t.from, " AND ", t.column, " < ", t.to, ")"),
   };
 }
 
@@ -79,7 +82,8 @@ std::vector<std::string> create_transaction(const Target& t) {
 std::vector<std::string> attach_transaction(const Target& t) {
   return {
       "SET LOCAL lock_timeout = '200ms'",
-      concat("ALTER TABLE ", t.parent, " ATTACH PARTITION ", t.child, " FOR VALUES FROM (", t.from, ") TO (", t.to, ")"),
+      concat("ALTER TABLE ", t.parent, " ATTACH PARTITION ", t.child, " FOR VALUES FROM (", t.from, ") TO (", t.to,
+             ")"),
       concat("ALTER TABLE ", t.child, " DROP CONSTRAINT ", t.constraint),
   };
 }
@@ -98,7 +102,8 @@ class Planner {
     const std::string name = partition_name(table_.name, month);
     const Range wanted{begin_of(month), begin_of(month.plus(1))};
     if (name.size() > kMaxName) {
-      plan.problems.push_back(concat(name, " is longer than 63 bytes, which PostgreSQL cuts: rename table ", table_.name));
+      plan.problems.push_back(
+          concat(name, " is longer than 63 bytes, which PostgreSQL cuts: rename table ", table_.name));
       return;
     }
     if (covered(wanted) || is_problem(name, wanted, plan)) return;
@@ -121,9 +126,10 @@ class Planner {
     for (const ExistingPartition& e : existing_) {
       const auto bounds = parse_bounds(e.bounds);
       if (!bounds || (e.name != name && !bounds->overlaps(wanted))) continue;
-      plan.problems.push_back(concat("partition ", e.name, " has bounds ", e.bounds, ", which ", e.name == name ? "are not" : "overlap",
-                                     " the month of ", name, " (from ", bound_text(wanted.from, column_), " to ",
-                                     bound_text(wanted.to, column_), "): detach it, or correct month.timezone"));
+      plan.problems.push_back(concat("partition ", e.name, " has bounds ", e.bounds, ", which ",
+                                     e.name == name ? "are not" : "overlap", " the month of ", name, " (from ",
+                                     bound_text(wanted.from, column_), " to ", bound_text(wanted.to, column_),
+                                     "): detach it, or correct month.timezone"));
       return true;
     }
     return false;
@@ -137,8 +143,8 @@ class Planner {
     t.constraint = quote_ident("weir_month_bounds");
     t.from = literal(wanted.from, column_);
     t.to = literal(wanted.to, column_);
-    const std::string what = concat("create ", name, " and attach it to ", table_.name, " from ", bound_text(wanted.from, column_), " to ",
-                                    bound_text(wanted.to, column_));
+    const std::string what = concat("create ", name, " and attach it to ", table_.name, " from ",
+                                    bound_text(wanted.from, column_), " to ", bound_text(wanted.to, column_));
     return PartitionStep{name, what, {create_transaction(t), attach_transaction(t)}};
   }
 
@@ -153,11 +159,12 @@ class Planner {
 void check_existing(const config::Table& table, const std::vector<ExistingPartition>& existing, PartitionPlan& plan) {
   for (const ExistingPartition& e : existing) {
     if (e.bounds == "DEFAULT") {
-      plan.problems.push_back(concat("table ", table.name, " has the default partition ", e.name,
-                                     ", which every new month would have to scan under a lock: detach it, then move its rows"));
+      plan.problems.push_back(
+          concat("table ", table.name, " has the default partition ", e.name,
+                 ", which every new month would have to scan under a lock: detach it, then move its rows"));
     } else if (!parse_bounds(e.bounds)) {
-      plan.problems.push_back(concat("partition ", e.name, " of table ", table.name, " has bounds that are no month's: ", e.bounds,
-                                     ": detach it"));
+      plan.problems.push_back(concat("partition ", e.name, " of table ", table.name,
+                                     " has bounds that are no month's: ", e.bounds, ": detach it"));
     }
   }
 }
@@ -171,8 +178,8 @@ PartitionPlan plan_partitions(const config::Table& table, std::string_view schem
   const auto column = month_column_of(column_type);
   auto zone = TimeZone::load(table.month->timezone);
   if (!column) {
-    plan.problems.push_back(concat("month column ", table.month->column, " of table ", table.name, " has type ", column_type,
-                                   ": it must be date, timestamp or timestamptz"));
+    plan.problems.push_back(concat("month column ", table.month->column, " of table ", table.name, " has type ",
+                                   column_type, ": it must be date, timestamp or timestamptz"));
   }
   if (!zone) plan.problems.push_back(concat("table ", table.name, ": ", zone.error().message));
   check_existing(table, existing, plan);

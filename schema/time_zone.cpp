@@ -44,7 +44,8 @@ std::optional<Block> read_header(std::string_view s) {
 bool is_zone_name(std::string_view name) {
   if (name.empty() || name.front() == '/' || name.find("..") != std::string_view::npos) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '+' || c == '/';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '+' || c == '/';
   });
 }
 
@@ -53,7 +54,7 @@ std::optional<TimeZone> read_zone(const std::string& name) {
   if (!is_zone_name(name)) return std::nullopt;
   const std::string path = concat(kZoneinfo, name);
   std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;   // reading a folder would throw
+  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;  // reading a folder would throw
   std::ifstream file(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   return TimeZone::parse(text);

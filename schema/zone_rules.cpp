@@ -37,7 +37,8 @@ class Reader {
   int number(int low, int high) {
     int n = 0;
     std::size_t digits = 0;
-    for (; digits < s_.size() && digits < 4 && s_[digits] >= '0' && s_[digits] <= '9'; ++digits) n = n * 10 + (s_[digits] - '0');
+    for (; digits < s_.size() && digits < 4 && s_[digits] >= '0' && s_[digits] <= '9'; ++digits)
+      n = n * 10 + (s_[digits] - '0');
     s_.remove_prefix(digits);
     ok_ &= digits > 0 && n >= low && n <= high;
     return n;
@@ -89,11 +90,14 @@ Seconds day_of(const ChangeRule& rule, int year) {
   }
   const auto month_of_year = std::chrono::year(year) / std::chrono::month(static_cast<unsigned>(rule.month));
   const weekday day(static_cast<unsigned>(rule.day));
-  const sys_days date = rule.week == 5 ? sys_days(month_of_year / day[last]) : sys_days(month_of_year / day[static_cast<unsigned>(rule.week)]);
+  const sys_days date = rule.week == 5 ? sys_days(month_of_year / day[last])
+                                       : sys_days(month_of_year / day[static_cast<unsigned>(rule.week)]);
   return date.time_since_epoch().count() * kDay;
 }
 
-Seconds change_in(const ChangeRule& rule, int year, int offset_before) { return day_of(rule, year) + rule.time - offset_before; }
+Seconds change_in(const ChangeRule& rule, int year, int offset_before) {
+  return day_of(rule, year) + rule.time - offset_before;
+}
 
 int year_of(Seconds utc) {
   using namespace std::chrono;
@@ -113,7 +117,7 @@ std::optional<ZoneRules> parse_zone_rules(std::string_view posix_tz) {
   Reader r(posix_tz);
   ZoneRules rules;
   r.name();
-  rules.standard = -r.time(24);   // POSIX counts west of Greenwich
+  rules.standard = -r.time(24);  // POSIX counts west of Greenwich
   if (!r.at_end()) {
     r.name();
     const bool one_hour_ahead = r.at_end() || r.next_is(',');

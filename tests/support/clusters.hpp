@@ -1,6 +1,8 @@
-// Throw-away PostgreSQL clusters for *_pgtest.cpp and *_chaos.cpp: scripts/lib/clusters, started and stopped with the object.
+// Throw-away PostgreSQL clusters for *_pgtest.cpp and *_chaos.cpp: scripts/lib/clusters, started and stopped with the
+// object.
 //
-// Needs WEIR_SOURCE_DIR, which weir_pgtest() defines. Throws std::runtime_error where a test cannot go on. Not thread-safe.
+// Needs WEIR_SOURCE_DIR, which weir_pgtest() defines. Throws std::runtime_error where a test cannot go on. Not
+// thread-safe.
 #pragma once
 
 #include <sys/wait.h>
@@ -31,8 +33,15 @@ class Clusters {
   // `options`: more of scripts/lib/clusters start, e.g. {"--set", "max_prepared_transactions=0"}.
   explicit Clusters(int shards, int replicas = 0, const std::vector<std::string>& options = {}) {
     make_folder();
-    std::vector<std::string> args{"start", "--dir", dir_, "--shards", std::to_string(shards), "--replicas", std::to_string(replicas),
-                                  "--owner-pid", std::to_string(getpid())};
+    std::vector<std::string> args{"start",
+                                  "--dir",
+                                  dir_,
+                                  "--shards",
+                                  std::to_string(shards),
+                                  "--replicas",
+                                  std::to_string(replicas),
+                                  "--owner-pid",
+                                  std::to_string(getpid())};
     args.insert(args.end(), options.begin(), options.end());
     try {
       run(args);
@@ -49,7 +58,9 @@ class Clusters {
   [[nodiscard]] const std::vector<Shard>& shards() const { return shards_; }
   // The primary of shard i; its replica r.
   [[nodiscard]] std::string conninfo(std::size_t i) const { return conninfo(shards_.at(i).primary); }
-  [[nodiscard]] std::string replica_conninfo(std::size_t i, std::size_t r) const { return conninfo(shards_.at(i).replicas.at(r)); }
+  [[nodiscard]] std::string replica_conninfo(std::size_t i, std::size_t r) const {
+    return conninfo(shards_.at(i).replicas.at(r));
+  }
   [[nodiscard]] static std::string conninfo(const Node& node) {
     return "host=" + node.host + " port=" + std::to_string(node.port) + " dbname=app user=postgres";
   }
@@ -62,7 +73,8 @@ class Clusters {
  private:
   void make_folder() {
     std::string pattern = (std::filesystem::temp_directory_path() / "weir-pgtest-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make a folder for the clusters: " + pattern);
+    if (mkdtemp(pattern.data()) == nullptr)
+      throw std::runtime_error("cannot make a folder for the clusters: " + pattern);
     // PostgreSQL runs as another user when the tests run as root.
     std::filesystem::permissions(pattern, std::filesystem::perms(0755));
     dir_ = pattern;
@@ -80,7 +92,7 @@ class Clusters {
       std::vector<char*> argv{const_cast<char*>(program.c_str())};
       for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
       argv.push_back(nullptr);
-      dup2(STDERR_FILENO, STDOUT_FILENO);   // the state it prints would drown the test's own output on stdout
+      dup2(STDERR_FILENO, STDOUT_FILENO);  // the state it prints would drown the test's own output on stdout
       execv(argv[0], argv.data());
       _exit(127);
     }
@@ -90,7 +102,8 @@ class Clusters {
   }
 
   static void run(const std::vector<std::string>& args) {
-    if (status_of(args) != 0) throw std::runtime_error("scripts/lib/clusters " + args.front() + " failed; its reason stands above");
+    if (status_of(args) != 0)
+      throw std::runtime_error("scripts/lib/clusters " + args.front() + " failed; its reason stands above");
   }
 
   void read() {
@@ -102,7 +115,9 @@ class Clusters {
       shards_.push_back(std::move(shard));
     }
   }
-  static Node node(const boost::property_tree::ptree& entry) { return {entry.get<std::string>("host"), entry.get<int>("port")}; }
+  static Node node(const boost::property_tree::ptree& entry) {
+    return {entry.get<std::string>("host"), entry.get<int>("port")};
+  }
 
   void stop() noexcept {
     try {

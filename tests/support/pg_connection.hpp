@@ -28,7 +28,8 @@ class PgConnection {
 
   explicit PgConnection(const std::string& conninfo) : conn_(PQconnectdb(conninfo.c_str()), &PQfinish) {
     if (PQstatus(conn_.get()) != CONNECTION_OK) throw std::runtime_error(PQerrorMessage(conn_.get()));
-    PQsetNoticeProcessor(conn_.get(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        conn_.get(), [](void*, const char*) {}, nullptr);
   }
 
   // One or more statements; the rows of the last.
@@ -38,7 +39,8 @@ class PgConnection {
   Rows exec(const std::string& sql, const std::vector<std::string>& parameters) {
     std::vector<const char*> values;
     for (const std::string& p : parameters) values.push_back(p.c_str());
-    return rows(PQexecParams(conn_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0));
+    return rows(PQexecParams(conn_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                             nullptr, 0));
   }
 
   // The only value of the only row.

@@ -50,11 +50,13 @@ TEST(Balance, LeastConnectionsCountsByWeight) {
 
 TEST(Balance, LeastConnectionsSharesIdleBackendsEvenly) {
   const std::vector<Candidate> candidates{{true, 1, 0}, {true, 1, 0}, {true, 1, 0}};
-  EXPECT_EQ(draw(Balance::least_connections, candidates, 300), (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
+  EXPECT_EQ(draw(Balance::least_connections, candidates, 300),
+            (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
 }
 
 TEST(Balance, LeastConnectionsComparesHugeLoadsWithoutOverflow) {
-  const std::vector<Candidate> candidates{{true, 4'000'000'000U, 4'000'000'000U}, {true, 4'000'000'000U, 3'999'999'999U}};
+  const std::vector<Candidate> candidates{{true, 4'000'000'000U, 4'000'000'000U},
+                                          {true, 4'000'000'000U, 3'999'999'999U}};
   EXPECT_EQ(choose(Balance::least_connections, candidates, 0), 1U);
 }
 

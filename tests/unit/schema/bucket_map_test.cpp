@@ -61,10 +61,13 @@ TEST(BucketMap, FindsTheShardOfAKeyByItsBucket) {
 }
 
 TEST(BucketMap, RefusesABucketHeldTwice) {
-  EXPECT_THAT(failure(database(8, {{{0, 4}}, {{4, 7}}})), testing::AllOf(HasSubstr("bucket 4"), HasSubstr("s0"), HasSubstr("s1")));
+  EXPECT_THAT(failure(database(8, {{{0, 4}}, {{4, 7}}})),
+              testing::AllOf(HasSubstr("bucket 4"), HasSubstr("s0"), HasSubstr("s1")));
 }
 
-TEST(BucketMap, RefusesABucketHeldByNobody) { EXPECT_THAT(failure(database(8, {{{0, 3}}, {{5, 7}}})), HasSubstr("bucket 4 is held by no shard")); }
+TEST(BucketMap, RefusesABucketHeldByNobody) {
+  EXPECT_THAT(failure(database(8, {{{0, 3}}, {{5, 7}}})), HasSubstr("bucket 4 is held by no shard"));
+}
 
 TEST(BucketMap, RefusesBucketsThatDoNotExist) {
   EXPECT_THAT(failure(database(8, {{{0, 8}}})), testing::AllOf(HasSubstr("bucket 8"), HasSubstr("s0")));

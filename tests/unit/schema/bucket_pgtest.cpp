@@ -1,4 +1,5 @@
-// Buckets and keys against the server's own functions: every value is sent to PostgreSQL, which hashes or reads it itself.
+// Buckets and keys against the server's own functions: every value is sent to PostgreSQL, which hashes or reads it
+// itself.
 
 #include <gtest/gtest.h>
 
@@ -37,8 +38,8 @@ std::string array_of(const std::vector<std::string>& values) {
 
 // `expression` over x, which is the text of each value in turn; one text a value.
 std::vector<std::string> ask(const std::string& expression, const std::vector<std::string>& values) {
-  const auto rows =
-      server().exec("SELECT " + expression + " FROM unnest($1::text[]) WITH ORDINALITY AS v(x, n) ORDER BY n", {array_of(values)});
+  const auto rows = server().exec(
+      "SELECT " + expression + " FROM unnest($1::text[]) WITH ORDINALITY AS v(x, n) ORDER BY n", {array_of(values)});
   std::vector<std::string> out;
   for (const auto& row : rows) out.push_back(row[0].value_or("NULL"));
   return out;
@@ -50,9 +51,10 @@ std::string seed_sql(std::uint64_t seed) { return "(" + std::to_string(static_ca
 
 std::vector<std::int64_t> integers() {
   std::vector<std::int64_t> values;
-  for (std::int64_t edge : {std::int64_t{std::numeric_limits<std::int16_t>::min()}, std::int64_t{std::numeric_limits<std::int16_t>::max()},
-                            std::int64_t{std::numeric_limits<std::int32_t>::min()}, std::int64_t{std::numeric_limits<std::int32_t>::max()},
-                            std::int64_t{1} << 32, -(std::int64_t{1} << 32), std::int64_t{1} << 62}) {
+  for (std::int64_t edge :
+       {std::int64_t{std::numeric_limits<std::int16_t>::min()}, std::int64_t{std::numeric_limits<std::int16_t>::max()},
+        std::int64_t{std::numeric_limits<std::int32_t>::min()}, std::int64_t{std::numeric_limits<std::int32_t>::max()},
+        std::int64_t{1} << 32, -(std::int64_t{1} << 32), std::int64_t{1} << 62}) {
     for (std::int64_t d = -2; d <= 2; ++d) values.push_back(edge + d);
   }
   for (std::int64_t d = 0; d < 3; ++d) {
@@ -108,7 +110,8 @@ TEST(BucketOnServer, IntegersHashAlikeForEverySeed) {
     const auto hashes = ask("hashint8extended(x::bigint, " + seed_sql(seed) + ")", as_texts(values));
     ASSERT_EQ(hashes.size(), values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
-      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_int8_extended(values[i], seed))), hashes[i]) << values[i] << ", seed " << seed;
+      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_int8_extended(values[i], seed))), hashes[i])
+          << values[i] << ", seed " << seed;
     }
   }
 }
@@ -125,7 +128,8 @@ TEST(BucketOnServer, TextsHashAlikeForEverySeed) {
     const auto hashes = ask("hashtextextended(x, " + seed_sql(seed) + ")", values);
     ASSERT_EQ(hashes.size(), values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
-      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_bytes_extended(as_bytes(values[i]), seed))), hashes[i]) << values[i];
+      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_bytes_extended(as_bytes(values[i]), seed))), hashes[i])
+          << values[i];
     }
   }
 }
@@ -136,20 +140,23 @@ TEST(BucketOnServer, UuidsHashAlikeForEverySeed) {
     const auto hashes = ask("uuid_hash_extended(x::uuid, " + seed_sql(seed) + ")", values);
     for (std::size_t i = 0; i < values.size(); ++i) {
       const Uuid uuid = key_from_text(KeyType::uuid, values[i])->uuid();
-      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_bytes_extended(ByteView(uuid), seed))), hashes[i]) << values[i];
+      ASSERT_EQ(std::to_string(static_cast<std::int64_t>(hash_bytes_extended(ByteView(uuid), seed))), hashes[i])
+          << values[i];
     }
   }
 }
 
 // bucket_sql() over the key's column against bucket_of() of the same key.
-void compare_buckets(KeyType type, HashFunction function, std::uint32_t buckets, const std::vector<std::string>& values) {
+void compare_buckets(KeyType type, HashFunction function, std::uint32_t buckets,
+                     const std::vector<std::string>& values) {
   const std::string column = "(x::" + std::string(name_of(type)) + ")";
   const auto on_server = ask(bucket_sql(column, type, function, buckets), values);
   ASSERT_EQ(on_server.size(), values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto key = key_from_text(type, values[i]);
     ASSERT_TRUE(key) << values[i];
-    ASSERT_EQ(std::to_string(bucket_of(*key, function, buckets)), on_server[i]) << name_of(type) << " " << values[i] << " of " << buckets;
+    ASSERT_EQ(std::to_string(bucket_of(*key, function, buckets)), on_server[i])
+        << name_of(type) << " " << values[i] << " of " << buckets;
   }
 }
 
@@ -176,7 +183,8 @@ TEST(BucketOnServer, ModuloGivesTheSameBucketForNegativeKeys) {
 
 // The server's own reading, or NULL where it raises an error.
 void create_reader(const std::string& type) {
-  server().exec("CREATE OR REPLACE FUNCTION read_" + type + "(t text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN t::" + type +
+  server().exec("CREATE OR REPLACE FUNCTION read_" + type +
+                "(t text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN t::" + type +
                 "; EXCEPTION WHEN data_exception THEN RETURN NULL; END $$");
 }
 
@@ -190,10 +198,34 @@ void compare_reading(const std::string& type_sql, KeyType type, const std::vecto
 }
 
 TEST(KeyOnServer, IntegersAreReadAsTheInputFunctionsRead) {
-  std::vector<std::string> values{"", " ", "+", "-", "+1", "-1", "--1", "+-1", "- 1", " 1", "1 ", "\t1\n", "\v1\f\r", "1 2", "1.0", "1e3", "0x10",
-                                  "1_0", "abc", "1a", "00000000000000000001", "-0", "99999999999999999999", "\xc2\xa0" "1"};
+  std::vector<std::string> values{"",
+                                  " ",
+                                  "+",
+                                  "-",
+                                  "+1",
+                                  "-1",
+                                  "--1",
+                                  "+-1",
+                                  "- 1",
+                                  " 1",
+                                  "1 ",
+                                  "\t1\n",
+                                  "\v1\f\r",
+                                  "1 2",
+                                  "1.0",
+                                  "1e3",
+                                  "0x10",
+                                  "1_0",
+                                  "abc",
+                                  "1a",
+                                  "00000000000000000001",
+                                  "-0",
+                                  "99999999999999999999",
+                                  "\xc2\xa0"
+                                  "1"};
   for (const std::string& v : as_texts(integers())) values.push_back(v);
-  values.insert(values.end(), {"9223372036854775808", "-9223372036854775809", "32768", "-32769", "2147483648", "-2147483649"});
+  values.insert(values.end(),
+                {"9223372036854775808", "-9223372036854775809", "32768", "-32769", "2147483648", "-2147483649"});
   compare_reading("int2", KeyType::int2, values);
   compare_reading("int4", KeyType::int4, values);
   compare_reading("int8", KeyType::int8, values);
@@ -201,7 +233,8 @@ TEST(KeyOnServer, IntegersAreReadAsTheInputFunctionsRead) {
 
 TEST(KeyOnServer, UuidsAreReadAsTheInputFunctionReads) {
   const std::string hex = "a0eebc999c0b4ef8bb6d6bb9bd380a11";
-  std::vector<std::string> values{hex, "{" + hex + "}", "{" + hex, hex + "}", " " + hex, hex + " ", hex.substr(1), hex + "1", "", "{}", "{", "}"};
+  std::vector<std::string> values{hex,           "{" + hex + "}", "{" + hex, hex + "}", " " + hex, hex + " ",
+                                  hex.substr(1), hex + "1",       "",        "{}",      "{",       "}"};
   // A hyphen, or two, at every place.
   for (std::size_t i = 0; i <= hex.size(); ++i) {
     std::string one = hex;
@@ -216,28 +249,34 @@ TEST(KeyOnServer, UuidsAreReadAsTheInputFunctionReads) {
 }
 
 TEST(KeyOnServer, NumbersEqualTheIntegersThatTheServerFinds) {
-  for (const char* literal : {"42", "42.0", "42.", "4.2e1", "4.2E+1", "420e-1", ".42e2", "-7", "-7.000", "1e3", "1e18", "9223372036854775807.0",
-                              "-9223372036854775808", "0e10", "0.00"}) {
+  for (const char* literal : {"42", "42.0", "42.", "4.2e1", "4.2E+1", "420e-1", ".42e2", "-7", "-7.000", "1e3", "1e18",
+                              "9223372036854775807.0", "-9223372036854775808", "0e10", "0.00"}) {
     const auto key = key_from_number(KeyType::int8, literal);
     ASSERT_TRUE(key) << literal;
     EXPECT_EQ(server().value("SELECT " + key->str() + "::numeric = " + literal), "t") << literal;
   }
   for (const char* literal : {"42.5", "1e-1", "9223372036854775808", "1e19"}) {
     EXPECT_FALSE(key_from_number(KeyType::int8, literal)) << literal;
-    EXPECT_EQ(server().value(std::string("SELECT count(*) FROM (SELECT ") + literal + " AS v) q WHERE v = trunc(v) AND v < 9223372036854775808"), "0");
+    EXPECT_EQ(server().value(std::string("SELECT count(*) FROM (SELECT ") + literal +
+                             " AS v) q WHERE v = trunc(v) AND v < 9223372036854775808"),
+              "0");
   }
 }
 
 TEST(KeyOnServer, BinaryNumericsAreReadAsTheServerSendsThem) {
-  for (const char* literal : {"0", "0.00", "42", "-42", "42.0", "10000", "123456789012345678", "9223372036854775807", "-9223372036854775808",
-                              "100000000", "42.5", "0.5", "9223372036854775808", "1e20", "NaN", "Infinity", "-0.0001"}) {
-    const std::string hex = server().value(std::string("SELECT encode(numeric_send('") + literal + "'::numeric), 'hex')");
+  for (const char* literal :
+       {"0", "0.00", "42", "-42", "42.0", "10000", "123456789012345678", "9223372036854775807", "-9223372036854775808",
+        "100000000", "42.5", "0.5", "9223372036854775808", "1e20", "NaN", "Infinity", "-0.0001"}) {
+    const std::string hex =
+        server().value(std::string("SELECT encode(numeric_send('") + literal + "'::numeric), 'hex')");
     std::string binary;
-    for (std::size_t i = 0; i + 1 < hex.size(); i += 2) binary.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+      binary.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
     const auto key = key_from_parameter(KeyType::int8, oid::kNumeric, true, as_bytes(binary));
-    const std::string is_key = server().value(std::string("SELECT CASE WHEN v IN ('NaN', 'Infinity') THEN NULL WHEN v = trunc(v) AND v BETWEEN "
-                                                          "-9223372036854775808 AND 9223372036854775807 THEN trunc(v)::text END FROM (SELECT '") +
-                                              literal + "'::numeric AS v) q");
+    const std::string is_key = server().value(
+        std::string("SELECT CASE WHEN v IN ('NaN', 'Infinity') THEN NULL WHEN v = trunc(v) AND v BETWEEN "
+                    "-9223372036854775808 AND 9223372036854775807 THEN trunc(v)::text END FROM (SELECT '") +
+        literal + "'::numeric AS v) q");
     EXPECT_EQ(key ? key->str() : "NULL", is_key) << literal;
   }
 }

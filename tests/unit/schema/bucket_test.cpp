@@ -16,7 +16,8 @@ TEST(Bucket, HashesIntegersAsPostgresDoes) {
   EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(0, 0)), 4154612158245552303);
   EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(1, 0)), -3670598878359251130);
   EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(-1, 0)), -1888257769727981238);
-  EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(std::numeric_limits<std::int64_t>::min(), 0)), -9109110466470504941);
+  EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(std::numeric_limits<std::int64_t>::min(), 0)),
+            -9109110466470504941);
   EXPECT_EQ(static_cast<std::int64_t>(hash_int8_extended(42, 7)), 3069212791777980624);
 }
 
@@ -40,14 +41,16 @@ TEST(Bucket, ReadsNothingBeyondTheKeyAndDoesNotCareForItsAlignment) {
 }
 
 TEST(Bucket, ModuloIsNeverNegative) {
-  for (std::int64_t key : {std::numeric_limits<std::int64_t>::min(), std::int64_t{-11}, std::int64_t{-10}, std::int64_t{-1}, std::int64_t{0},
-                           std::int64_t{9}, std::int64_t{10}, std::numeric_limits<std::int64_t>::max()}) {
+  for (std::int64_t key :
+       {std::numeric_limits<std::int64_t>::min(), std::int64_t{-11}, std::int64_t{-10}, std::int64_t{-1},
+        std::int64_t{0}, std::int64_t{9}, std::int64_t{10}, std::numeric_limits<std::int64_t>::max()}) {
     EXPECT_LT(bucket_of(KeyValue(key), HashFunction::modulo, 10), 10U) << key;
   }
   EXPECT_EQ(bucket_of(KeyValue(std::int64_t{-1}), HashFunction::modulo, 10), 9U);
   EXPECT_EQ(bucket_of(KeyValue(std::int64_t{-10}), HashFunction::modulo, 10), 0U);
   EXPECT_EQ(bucket_of(KeyValue(std::int64_t{42}), HashFunction::modulo, 10), 2U);
-  EXPECT_EQ(bucket_of(KeyValue(std::numeric_limits<std::int64_t>::min()), HashFunction::modulo, 4294967295U), 2147483647U);
+  EXPECT_EQ(bucket_of(KeyValue(std::numeric_limits<std::int64_t>::min()), HashFunction::modulo, 4294967295U),
+            2147483647U);
 }
 
 TEST(Bucket, HashTakesTheLowBits) {

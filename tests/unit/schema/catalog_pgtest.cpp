@@ -85,6 +85,7 @@ CREATE TABLE h_index (id int);
 CREATE INDEX ON h_index (f_immutable(id));
 CREATE TABLE h_index_where (id int);
 CREATE INDEX ON h_index_where (id) WHERE f_immutable(id) > 0;
+CREATE TABLE h_partition_key (id int) PARTITION BY RANGE (f_immutable(id));
 CREATE TABLE h_operator (b box, CHECK (b <=!=> 1));
 CREATE TABLE h_domain (x checked_twice[]);
 CREATE TABLE h_next_id (id bigint DEFAULT weir.next_id());
@@ -105,7 +106,8 @@ config::Database database() {
   config::Database db;
   db.name = "app";
   db.sharding.emplace();
-  db.tables = {listed("users", "id"), listed("orders", "user_id"), listed("works", "user_id"), listed("countries", ""), listed("people", "id")};
+  db.tables = {listed("users", "id"), listed("orders", "user_id"), listed("works", "user_id"), listed("countries", ""),
+               listed("people", "id")};
   return db;
 }
 
@@ -127,7 +129,8 @@ class CatalogOnServer : public testing::Test {
   static void SetUpTestSuite() {
     clusters_ = new tests::Clusters(1);
     PgConnection admin(clusters_->conninfo(0));
-    for (const auto& statement : init_statements({"9c3f52a0-6d8f-4a52-9e0c-0f3d5a4f7b11", "s0", 1}, 0)) admin.exec(statement);
+    for (const auto& statement : init_statements({"9c3f52a0-6d8f-4a52-9e0c-0f3d5a4f7b11", "s0", 1}, 0))
+      admin.exec(statement);
     for (const char* sql : {kTables, kViews, kFunctions, kHazards}) admin.exec(sql);
     admin.exec("CREATE ROLE reader LOGIN; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC");
     PgConnection reader(clusters_->conninfo(0));
@@ -208,7 +211,8 @@ TEST_F(CatalogOnServer, ReadsColumnsAsTheyAre) {
 
 TEST_F(CatalogOnServer, ReadsUniqueIndexes) {
   EXPECT_THAT(relation("users").unique_keys, UnorderedElementsAre(ElementsAre("id"), ElementsAre("email")));
-  EXPECT_THAT(relation("orders").unique_keys, UnorderedElementsAre(ElementsAre("user_id", "id"), ElementsAre("user_id")));
+  EXPECT_THAT(relation("orders").unique_keys,
+              UnorderedElementsAre(ElementsAre("user_id", "id"), ElementsAre("user_id")));
   EXPECT_EQ(relation("orders").unique_indexes.size(), 4U);
 }
 
@@ -218,7 +222,8 @@ TEST_F(CatalogOnServer, AViewIsWhereItsTablesAre) {
   }
   EXPECT_EQ(placement("v_countries"), Placement::reference);
   EXPECT_EQ(placement("v_countries_nested"), Placement::reference);
-  for (const char* view : {"v_mixed", "v_notes", "v_catalog", "v_immutable_function"}) EXPECT_EQ(placement(view), Placement::unlisted) << view;
+  for (const char* view : {"v_mixed", "v_notes", "v_catalog", "v_immutable_function"})
+    EXPECT_EQ(placement(view), Placement::unlisted) << view;
 }
 
 TEST_F(CatalogOnServer, AViewThatCallsAReadingFunctionMayReachShardedRows) {
@@ -236,19 +241,22 @@ TEST_F(CatalogOnServer, SystemRelationsAreFoundByName) {
 }
 
 TEST_F(CatalogOnServer, FindsEveryWayToRunUserCodeOnAWrite) {
-  for (const char* table : {"h_trigger", "h_rule", "h_rls", "h_default", "h_check", "h_generated", "h_index", "h_index_where", "h_operator",
-                            "h_domain", "h_child", "h_parent"}) {
+  for (const char* table : {"h_trigger", "h_rule", "h_rls", "h_default", "h_check", "h_generated", "h_index",
+                            "h_index_where", "h_operator", "h_partition_key", "h_domain", "h_child", "h_parent"}) {
     EXPECT_TRUE(relation(table).has_triggers) << table;
   }
-  for (const char* table : {"h_none", "h_next_id", "users", "orders", "works", "notes"}) EXPECT_FALSE(relation(table).has_triggers) << table;
+  for (const char* table : {"h_none", "h_next_id", "users", "orders", "works", "notes"})
+    EXPECT_FALSE(relation(table).has_triggers) << table;
 }
 
 TEST_F(CatalogOnServer, KnowsWhichFunctionsMayRead) {
   const auto reads = [&](std::string_view name) { return catalog_->find_function("", name)->reads_data; };
-  for (const char* name : {"f_sql_stable", "f_plpgsql", "f_overloaded", "f_procedure", "f_user_sum", "lower", "query_to_xml", "ts_stat"}) {
+  for (const char* name :
+       {"f_sql_stable", "f_plpgsql", "f_overloaded", "f_procedure", "f_user_sum", "lower", "query_to_xml", "ts_stat"}) {
     EXPECT_TRUE(reads(name)) << name;
   }
-  for (const char* name : {"f_immutable", "f_builtin_sum", "upper", "count", "next_id"}) EXPECT_FALSE(reads(name)) << name;
+  for (const char* name : {"f_immutable", "f_builtin_sum", "upper", "count", "next_id"})
+    EXPECT_FALSE(reads(name)) << name;
 }
 
 TEST_F(CatalogOnServer, TheWorstOverloadCounts) {
@@ -279,7 +287,8 @@ TEST_F(CatalogOnServer, TheBuiltInListIsThisServersForEveryFunction) {
   const auto offline = Catalog::offline(*db_);
   PgConnection reader(clusters_->conninfo(0));
   std::size_t functions = 0;
-  for (const auto& row : reader.exec("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")) {
+  for (const auto& row :
+       reader.exec("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")) {
     const auto a = offline->find_function("pg_catalog", *row[0]);
     const auto b = catalog_->find_function("pg_catalog", *row[0]);
     ASSERT_TRUE(a && b) << *row[0];
@@ -298,7 +307,9 @@ TEST_F(CatalogOnServer, AdviceNamesWhatCannotHoldOverShards) {
 
 TEST_F(CatalogOnServer, AForeignKeyWithoutTheKeyIsNamed) {
   PgConnection admin(clusters_->conninfo(0));
-  admin.exec("CREATE TABLE gifts (user_id bigint NOT NULL, giver bigint REFERENCES users (id), taker bigint, code text REFERENCES countries)");
+  admin.exec(
+      "CREATE TABLE gifts (user_id bigint NOT NULL, giver bigint REFERENCES users (id), taker bigint, code text "
+      "REFERENCES countries)");
   config::Database db = *db_;
   db.tables.push_back(listed("gifts", "user_id"));
   const auto loaded = load(admin, db);
@@ -314,7 +325,8 @@ TEST_F(CatalogOnServer, AChangedTableIsADifference) {
   const auto changed = load(admin, *db_);
   admin.exec("ALTER TABLE countries ALTER name TYPE text");
   ASSERT_TRUE(changed);
-  EXPECT_THAT(differences(*catalog_, "s0", **changed, "s1"), ElementsAre(HasSubstr("character varying(5) on shard s1")));
+  EXPECT_THAT(differences(*catalog_, "s0", **changed, "s1"),
+              ElementsAre(HasSubstr("character varying(5) on shard s1")));
   const auto same = load(admin, *db_);
   EXPECT_THAT(differences(*catalog_, "s0", **same, "s1"), testing::IsEmpty());
 }

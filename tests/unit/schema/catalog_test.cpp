@@ -151,9 +151,11 @@ TEST(Catalog, NamesEveryMistakeOfTheRulesAtOnce) {
   server.users_table();
   server.table("2", "v", "v");
   server.column("2", "id", oid::kInt8, "bigint");
-  const auto db = sharded({listed("missing", "id"), listed("gone", "id", "shop"), listed("users", "uid"), listed("v", "id")});
+  const auto db =
+      sharded({listed("missing", "id"), listed("gone", "id", "shop"), listed("users", "uid"), listed("v", "id")});
   const std::string message = failure(server, db);
-  for (const char* part : {"missing", "shop.gone", "public.users has no column uid", "public.v is no table"}) EXPECT_THAT(message, HasSubstr(part));
+  for (const char* part : {"missing", "shop.gone", "public.users has no column uid", "public.v is no table"})
+    EXPECT_THAT(message, HasSubstr(part));
 }
 
 TEST(Catalog, RefusesKeysThatCannotBeHashed) {
@@ -189,7 +191,8 @@ TEST(Catalog, FollowsDomainsToTheirBaseType) {
   Server server;
   server.table("1", "users");
   server.column("1", "id", 20002, "user_id");
-  server.rows["types"] = {{"20001", "public", "any_id", "d", "20", "0", "t", "f"}, {"20002", "public", "user_id", "d", "20001", "0", "f", "t"}};
+  server.rows["types"] = {{"20001", "public", "any_id", "d", "20", "0", "t", "f"},
+                          {"20002", "public", "user_id", "d", "20001", "0", "f", "t"}};
   const auto db = sharded({listed("users", "id")});
   const auto catalog = server.load(db);
   ASSERT_TRUE(catalog);
@@ -204,7 +207,8 @@ TEST(Catalog, ADomainOverAHazardousOneIsHazardous) {
   Server server;
   server.table("1", "t");
   server.column("1", "x", 20003, "outer[]");
-  server.rows["types"] = {{"20001", "public", "inner", "d", "25", "0", "f", "f"}, {"20002", "public", "outer", "d", "20001", "0", "f", "f"},
+  server.rows["types"] = {{"20001", "public", "inner", "d", "25", "0", "f", "f"},
+                          {"20002", "public", "outer", "d", "20001", "0", "f", "f"},
                           {"20003", "public", "_outer", "b", "0", "20002", "f", "f"}};
   server.rows["hazardous_types"] = {{"20001", "inner"}};
   const auto db = sharded({});
@@ -212,6 +216,20 @@ TEST(Catalog, ADomainOverAHazardousOneIsHazardous) {
   ASSERT_TRUE(catalog);
   EXPECT_TRUE((*catalog)->has_user_type("outer"));
   EXPECT_TRUE((*catalog)->find_relation("", "t", {"public"})->has_triggers);
+}
+
+// CREATE OR REPLACE lets an older view name a newer one.
+TEST(Catalog, AViewOverANewerViewIsWhereThatOnesTablesAre) {
+  Server server;
+  server.table("1", "outer_view", "v");
+  server.table("2", "inner_view", "v");
+  server.table("3", "users");
+  server.column("3", "id", oid::kInt8, "bigint");
+  server.rows["view_dependencies"] = {{"1", "2", "f"}, {"2", "3", "f"}};
+  const auto db = sharded({listed("users", "id")});
+  const auto catalog = server.load(db);
+  ASSERT_TRUE(catalog);
+  EXPECT_EQ((*catalog)->find_relation("", "outer_view", {"public"})->placement, Placement::reaches_sharded);
 }
 
 TEST(Catalog, RefusesRowsItDoesNotUnderstand) {
@@ -251,7 +269,8 @@ TEST(Differences, NameColumnsTypesAndCollationsOnBothShards) {
   other.column("1", "email", oid::kText, "text");
   EXPECT_THAT(compared(home, other),
               ElementsAre(testing::AllOf(HasSubstr("email"), HasSubstr("on shard s1 but not on shard s0")),
-                          testing::AllOf(HasSubstr("column id"), HasSubstr("bigint on shard s0"), HasSubstr("integer on shard s1")),
+                          testing::AllOf(HasSubstr("column id"), HasSubstr("bigint on shard s0"),
+                                         HasSubstr("integer on shard s1")),
                           testing::AllOf(HasSubstr("column name"), HasSubstr("pg_catalog.C"))));
 }
 
@@ -300,7 +319,8 @@ TEST(Advice, SequencesNullableKeysAndCutKeysAreNamed) {
   server.table("1", "users");
   server.rows["columns"] = {{"1", "id", "1043", "character varying(10)", std::nullopt, "t", "f", "t", "14", "t"}};
   const auto db = sharded({listed("users", "id")});
-  EXPECT_THAT(advised(server, db), ElementsAre(HasSubstr("sequence"), HasSubstr("NULL"), HasSubstr("character varying(10)")));
+  EXPECT_THAT(advised(server, db),
+              ElementsAre(HasSubstr("sequence"), HasSubstr("NULL"), HasSubstr("character varying(10)")));
   const auto catalog = server.load(db);
   EXPECT_EQ((*catalog)->relations()[0].columns[0].max_length, 10U);
 }

@@ -87,8 +87,11 @@ TEST_F(IdentityOnServer, AnotherShardOrClusterIsRefused) {
 
 TEST_F(IdentityOnServer, ThereIsNeverASecondRow) {
   init({kCluster, "s0", 3});
-  EXPECT_THROW(admin_.exec("INSERT INTO weir.identity (cluster, shard, map_version) SELECT cluster, 's9', 1 FROM weir.identity"), tests::SqlError);
-  EXPECT_THROW(admin_.exec("INSERT INTO weir.identity SELECT false, cluster, 's9', 1 FROM weir.identity"), tests::SqlError);
+  EXPECT_THROW(
+      admin_.exec("INSERT INTO weir.identity (cluster, shard, map_version) SELECT cluster, 's9', 1 FROM weir.identity"),
+      tests::SqlError);
+  EXPECT_THROW(admin_.exec("INSERT INTO weir.identity SELECT false, cluster, 's9', 1 FROM weir.identity"),
+               tests::SqlError);
 }
 
 TEST_F(IdentityOnServer, EverybodyMayReadAndTakeIdsButNotWrite) {
@@ -99,8 +102,9 @@ TEST_F(IdentityOnServer, EverybodyMayReadAndTakeIdsButNotWrite) {
   client.exec("SET ROLE nobody_special");
   EXPECT_EQ(client.exec(std::string(identity_query())).size(), 1U);
   EXPECT_NO_THROW(client.exec("SELECT weir.next_id()"));
-  for (const char* sql : {"UPDATE weir.identity SET map_version = 9", "DELETE FROM weir.identity", "CREATE TABLE weir.mine ()",
-                          "SELECT setval('weir.id_sequence', 1)", "SELECT weir.set_identity(cluster, shard, 9) FROM weir.identity"}) {
+  for (const char* sql :
+       {"UPDATE weir.identity SET map_version = 9", "DELETE FROM weir.identity", "CREATE TABLE weir.mine ()",
+        "SELECT setval('weir.id_sequence', 1)", "SELECT weir.set_identity(cluster, shard, 9) FROM weir.identity"}) {
     try {
       client.exec(sql);
       ADD_FAILURE() << sql << " was allowed";
@@ -113,7 +117,8 @@ TEST_F(IdentityOnServer, EverybodyMayReadAndTakeIdsButNotWrite) {
 TEST_F(IdentityOnServer, NextIdHoldsTheTimeAndTheNode) {
   init({kCluster, "s0", 3}, 1023);
   const auto parts = admin_.exec(
-      "SELECT id > 0, (id >> 12) & 1023, abs((id >> 22) + 1704067200000 - extract(epoch FROM clock_timestamp()) * 1000) < 5000 "
+      "SELECT id > 0, (id >> 12) & 1023, abs((id >> 22) + 1704067200000 - extract(epoch FROM clock_timestamp()) * "
+      "1000) < 5000 "
       "FROM (SELECT weir.next_id() AS id) q");
   EXPECT_EQ(parts[0][0], "t");
   EXPECT_EQ(parts[0][1], "1023");

@@ -44,8 +44,10 @@ TEST(Key, ReadsIntegersAsInt8inDoes) {
 }
 
 TEST(Key, RefusesWhatInt8inRefuses) {
-  for (const char* text : {"", " ", "+", "-", "+-1", "- 1", "1 2", "1.0", "1e3", "0x1F", "1_000", "0b1", "abc", "1a", "9223372036854775808",
-                           "-9223372036854775809", "18446744073709551616", "\xc2\xa0" "1"}) {
+  for (const char* text : {"", " ", "+", "-", "+-1", "- 1", "1 2", "1.0", "1e3", "0x1F", "1_000", "0b1", "abc", "1a",
+                           "9223372036854775808", "-9223372036854775809", "18446744073709551616",
+                           "\xc2\xa0"
+                           "1"}) {
     EXPECT_FALSE(key_from_text(KeyType::int8, text)) << text;
   }
   EXPECT_FALSE(key_from_text(KeyType::int8, std::string_view("1\0", 2)));
@@ -63,9 +65,9 @@ TEST(Key, KeepsTheRangeOfNarrowIntegers) {
 
 TEST(Key, ReadsEverySpellingOfAUuidThatUuidInKnows) {
   const std::string canonical = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
-  for (const char* text : {"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}",
-                           "a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
-                           "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}"}) {
+  for (const char* text : {"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+                           "{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+                           "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11", "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}"}) {
     const auto key = key_from_text(KeyType::uuid, text);
     ASSERT_TRUE(key) << text;
     EXPECT_EQ(key->str(), canonical) << text;
@@ -73,10 +75,12 @@ TEST(Key, ReadsEverySpellingOfAUuidThatUuidInKnows) {
 }
 
 TEST(Key, RefusesWhatUuidInRefuses) {
-  for (const char* text : {"", "{", "}", "{}", " a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11 ",
-                           "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
-                           "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0-eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99--9c0b4ef8bb6d6bb9bd380a11",
-                           "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11-", "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}) {
+  for (const char* text :
+       {"", "{", "}", "{}", " a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11 ",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111",
+        "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+        "a0-eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99--9c0b4ef8bb6d6bb9bd380a11",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11-", "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}) {
     EXPECT_FALSE(key_from_text(KeyType::uuid, text)) << text;
   }
 }
@@ -88,7 +92,8 @@ TEST(Key, TakesTextAsItIsButForNul) {
 }
 
 TEST(Key, ReadsIntegralNumbersInEverySpelling) {
-  for (const char* literal : {"42", "+42", "42.0", "42.", "42.000", "4.2e1", "4.2E+1", "420e-1", "4200.0e-2", "0.42e2", ".42e2", "00042"}) {
+  for (const char* literal :
+       {"42", "+42", "42.0", "42.", "42.000", "4.2e1", "4.2E+1", "420e-1", "4200.0e-2", "0.42e2", ".42e2", "00042"}) {
     EXPECT_EQ(integer(key_from_number(KeyType::int8, literal)), 42) << literal;
   }
   EXPECT_EQ(integer(key_from_number(KeyType::int4, "-7")), -7);
@@ -102,8 +107,29 @@ TEST(Key, ReadsIntegralNumbersInEverySpelling) {
 }
 
 TEST(Key, NumbersWithAFractionOrOutOfRangeBindNothing) {
-  for (const char* literal : {"", ".", "e1", "1e", "1e+", "42.5", "1e-1", "0.1", "4.25e1", "9223372036854775808", "-9223372036854775809", "1e19",
-                              "1e400", "1e-400", "1e99999999999999999999", "NaN", "Infinity", "0x10", "1_000", " 1", "1 ", "--1", "1.2.3"}) {
+  for (const char* literal : {"",
+                              ".",
+                              "e1",
+                              "1e",
+                              "1e+",
+                              "42.5",
+                              "1e-1",
+                              "0.1",
+                              "4.25e1",
+                              "9223372036854775808",
+                              "-9223372036854775809",
+                              "1e19",
+                              "1e400",
+                              "1e-400",
+                              "1e99999999999999999999",
+                              "NaN",
+                              "Infinity",
+                              "0x10",
+                              "1_000",
+                              " 1",
+                              "1 ",
+                              "--1",
+                              "1.2.3"}) {
     EXPECT_FALSE(key_from_number(KeyType::int8, literal)) << literal;
   }
   EXPECT_FALSE(key_from_number(KeyType::text, "42"));
@@ -132,11 +158,14 @@ TEST(Key, ReadsBinaryIntegersOfEveryWidth) {
 TEST(Key, RefusesBinaryIntegersOfAnotherWidthThanDeclared) {
   EXPECT_FALSE(parameter(KeyType::int8, oid::kInt8, true, bytes({0, 0, 0, 7})));
   EXPECT_FALSE(parameter(KeyType::int8, oid::kInt2, true, bytes({0, 0, 0, 7})));
-  for (std::size_t n : {0U, 1U, 3U, 5U, 7U, 9U, 16U}) EXPECT_FALSE(parameter(KeyType::int8, 0, true, std::string(n, '\0'))) << n;
+  for (std::size_t n : {0U, 1U, 3U, 5U, 7U, 9U, 16U})
+    EXPECT_FALSE(parameter(KeyType::int8, 0, true, std::string(n, '\0'))) << n;
 }
 
 TEST(Key, ReadsIntegralBinaryNumerics) {
-  const auto read = [](const std::string& value) { return integer(parameter(KeyType::int8, oid::kNumeric, true, value)); };
+  const auto read = [](const std::string& value) {
+    return integer(parameter(KeyType::int8, oid::kNumeric, true, value));
+  };
   EXPECT_EQ(read(numeric({0, 0, 0, 2})), 0) << "0.00";
   EXPECT_EQ(read(numeric({1, 0, 0, 0, 42})), 42);
   EXPECT_EQ(read(numeric({1, 0, 0x4000, 0, 42})), -42);
@@ -148,7 +177,9 @@ TEST(Key, ReadsIntegralBinaryNumerics) {
 }
 
 TEST(Key, RefusesBinaryNumericsThatAreNoIntegers) {
-  const auto read = [](const std::string& value) { return integer(parameter(KeyType::int8, oid::kNumeric, true, value)); };
+  const auto read = [](const std::string& value) {
+    return integer(parameter(KeyType::int8, oid::kNumeric, true, value));
+  };
   EXPECT_FALSE(read(numeric({2, 0, 0, 1, 42, 5000}))) << "42.5";
   EXPECT_FALSE(read(numeric({1, -1, 0, 4, 5000}))) << "0.5";
   EXPECT_FALSE(read(numeric({0, 0, 0xC000, 0}))) << "NaN";
@@ -176,7 +207,7 @@ TEST(Key, ReadsTextKeysInBothFormats) {
     EXPECT_EQ(parameter(KeyType::text, declared, false, "héllo")->text(), "héllo");
     EXPECT_EQ(parameter(KeyType::varchar, declared, true, "héllo ")->text(), "héllo ");
   }
-  constexpr std::uint32_t kBpchar = 1042;   // comparing it strips blanks
+  constexpr std::uint32_t kBpchar = 1042;  // comparing it strips blanks
   EXPECT_FALSE(parameter(KeyType::text, kBpchar, false, "a "));
   EXPECT_FALSE(parameter(KeyType::text, oid::kInt4, false, "42"));
   EXPECT_FALSE(parameter(KeyType::text, oid::kText, true, std::string_view("a\0b", 3)));
@@ -186,7 +217,8 @@ TEST(Key, ReadsUuidsInBothFormats) {
   std::string raw;
   for (int i = 0; i < 16; ++i) raw.push_back(static_cast<char>(i * 17));
   EXPECT_EQ(parameter(KeyType::uuid, oid::kUuid, true, raw)->str(), "00112233-4455-6677-8899-aabbccddeeff");
-  EXPECT_EQ(parameter(KeyType::uuid, 0, false, "00112233445566778899AABBCCDDEEFF"), parameter(KeyType::uuid, 0, true, raw));
+  EXPECT_EQ(parameter(KeyType::uuid, 0, false, "00112233445566778899AABBCCDDEEFF"),
+            parameter(KeyType::uuid, 0, true, raw));
   EXPECT_FALSE(parameter(KeyType::uuid, 0, true, raw.substr(1)));
   EXPECT_FALSE(parameter(KeyType::uuid, oid::kText, false, "00112233-4455-6677-8899-aabbccddeeff"));
 }

@@ -8,7 +8,9 @@
 namespace weir::schema {
 namespace {
 
-std::chrono::system_clock::time_point at(Seconds utc) { return std::chrono::system_clock::time_point(std::chrono::seconds(utc)); }
+std::chrono::system_clock::time_point at(Seconds utc) {
+  return std::chrono::system_clock::time_point(std::chrono::seconds(utc));
+}
 
 std::string month_at(Seconds utc, const std::string& zone) {
   const auto m = Month::of(at(utc), zone);
@@ -37,14 +39,15 @@ TEST(Month, IsWrittenAsInPartitionNames) {
 TEST(Month, IsReadBackFromPartitionNamesOnly) {
   EXPECT_EQ(month_of_partition("works", "works_202401"), Month(2024, 1));
   EXPECT_EQ(month_of_partition("works", "works_202412"), Month(2024, 12));
-  for (const char* name : {"works", "works_", "works_2024", "works_202400", "works_202413", "works_2024011", "works_20240a", "workz_202401",
-                           "works-202401", "works_-20241", "works_000001", "xworks_202401"}) {
+  for (const char* name :
+       {"works", "works_", "works_2024", "works_202400", "works_202413", "works_2024011", "works_20240a",
+        "workz_202401", "works-202401", "works_-20241", "works_000001", "xworks_202401"}) {
     EXPECT_FALSE(month_of_partition("works", name)) << name;
   }
 }
 
 TEST(Month, OfAnInstantDependsOnTheTimeZone) {
-  const Seconds new_year = 1704067200;   // 2024-01-01 00:00:00 UTC
+  const Seconds new_year = 1704067200;  // 2024-01-01 00:00:00 UTC
   EXPECT_EQ(month_at(new_year - 1, "UTC"), "202312");
   EXPECT_EQ(month_at(new_year, "UTC"), "202401");
   EXPECT_EQ(month_at(new_year - 3600, "Europe/Berlin"), "202401");
@@ -86,13 +89,15 @@ TEST(ZoneRules, ReadEveryFormOfChange) {
   const auto julian = parse_zone_rules("XST5XDT4:30,J60/0,300/-1:30");
   ASSERT_TRUE(julian);
   EXPECT_EQ(julian->daylight, -16200);
-  EXPECT_EQ(offset_by_rules(*julian, midnight_of(2024, 3, 1) + 5 * 3600), -16200) << "J60 is March 1st in leap years, too";
+  EXPECT_EQ(offset_by_rules(*julian, midnight_of(2024, 3, 1) + 5 * 3600), -16200)
+      << "J60 is March 1st in leap years, too";
   EXPECT_EQ(offset_by_rules(*julian, midnight_of(2024, 3, 1) + 5 * 3600 - 1), -18000);
 }
 
 TEST(ZoneRules, RefuseWhatIsMalformed) {
-  for (const char* text : {"", "C", "CET", "CET-", "CET-1CEST,", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0", "CET-1CEST,M3.6.0,M10.5.0",
-                           "CET-1CEST,M3.5.7,M10.5.0", "CET-1CEST,M3.5.0,M10.5.0/3x", "<+03-3", "CET-25", "CET-1CEST,J0,J1", "CET-1CEST,366,1"}) {
+  for (const char* text : {"", "C", "CET", "CET-", "CET-1CEST,", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0",
+                           "CET-1CEST,M3.6.0,M10.5.0", "CET-1CEST,M3.5.7,M10.5.0", "CET-1CEST,M3.5.0,M10.5.0/3x",
+                           "<+03-3", "CET-25", "CET-1CEST,J0,J1", "CET-1CEST,366,1"}) {
     EXPECT_FALSE(parse_zone_rules(text)) << text;
   }
 }
@@ -121,10 +126,11 @@ TEST(PartitionBounds, AreReadInWhateverZoneTheyWerePrinted) {
 }
 
 TEST(PartitionBounds, OfOtherFormsAreNotRead) {
-  for (const char* text : {"", "DEFAULT", "FOR VALUES IN ('2024-01-01')", "FOR VALUES FROM ('2024-01-01', 1) TO ('2024-02-01', 1)",
-                           "FOR VALUES FROM (1) TO (2)", "FOR VALUES FROM ('2024-01-01 00:00:00.5+00') TO ('2024-02-01 00:00:00+00')",
-                           "FOR VALUES FROM ('0044-03-15 BC') TO ('2024-02-01')", "FOR VALUES FROM ('01/01/2024') TO ('02/01/2024')",
-                           "FOR VALUES WITH (modulus 4, remainder 0)", "FOR VALUES FROM ('2024-01-01') TO ('2024-02-01') x"}) {
+  for (const char* text :
+       {"", "DEFAULT", "FOR VALUES IN ('2024-01-01')", "FOR VALUES FROM ('2024-01-01', 1) TO ('2024-02-01', 1)",
+        "FOR VALUES FROM (1) TO (2)", "FOR VALUES FROM ('2024-01-01 00:00:00.5+00') TO ('2024-02-01 00:00:00+00')",
+        "FOR VALUES FROM ('0044-03-15 BC') TO ('2024-02-01')", "FOR VALUES FROM ('01/01/2024') TO ('02/01/2024')",
+        "FOR VALUES WITH (modulus 4, remainder 0)", "FOR VALUES FROM ('2024-01-01') TO ('2024-02-01') x"}) {
     EXPECT_FALSE(parse_bounds(text)) << text;
   }
 }

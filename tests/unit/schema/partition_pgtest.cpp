@@ -35,16 +35,20 @@ class PartitionOnServer : public testing::Test {
   }
   void create_works(const std::string& type = "timestamptz") {
     db_.exec("CREATE TABLE works (user_id bigint NOT NULL, id bigint GENERATED ALWAYS AS IDENTITY, created_at " + type +
-             " NOT NULL, title text DEFAULT 'x' CHECK (title <> ''), PRIMARY KEY (user_id, id, created_at)) PARTITION BY RANGE (created_at)");
+             " NOT NULL, title text DEFAULT 'x' CHECK (title <> ''), PRIMARY KEY (user_id, id, created_at)) PARTITION "
+             "BY RANGE (created_at)");
     db_.exec("CREATE INDEX ON works (title)");
   }
   PartitionPlan plan(const config::Table& table, Month now) {
     std::vector<ExistingPartition> existing;
-    for (const auto& row : db_.exec("SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+    for (const auto& row : db_.exec("SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN "
+                                    "pg_class c ON c.oid = i.inhrelid "
                                     "WHERE i.inhparent = 'works'::regclass ORDER BY 1")) {
       existing.push_back({*row[0], row[1].value_or("")});
     }
-    const std::string type = db_.value("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'works'::regclass AND attname = 'created_at'");
+    const std::string type = db_.value(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'works'::regclass AND attname = "
+        "'created_at'");
     return plan_partitions(table, "public", type, existing, now);
   }
   void run(const std::vector<std::string>& transaction) {
@@ -59,7 +63,8 @@ class PartitionOnServer : public testing::Test {
     }
   }
   std::string partition_of(const std::string& created_at) {
-    return db_.value("INSERT INTO works (user_id, created_at) VALUES (1, " + created_at + ") RETURNING tableoid::regclass");
+    return db_.value("INSERT INTO works (user_id, created_at) VALUES (1, " + created_at +
+                     ") RETURNING tableoid::regclass");
   }
   std::string error_of(const std::string& sql) {
     try {
@@ -95,7 +100,8 @@ TEST_F(PartitionOnServer, BoundsFollowTheTablesTimeZoneWhateverTheSessionsIs) {
   EXPECT_EQ(partition_of("'2024-04-01 00:00:00 Europe/Berlin'"), "works_202404");
   EXPECT_THAT(plan(works("Europe/Berlin"), Month(2024, 3)).steps, IsEmpty());
   db_.exec("SET TimeZone = 'America/New_York'");
-  EXPECT_THAT(plan(works("Europe/Berlin"), Month(2024, 3)).steps, IsEmpty()) << "the bounds are printed in another zone now";
+  EXPECT_THAT(plan(works("Europe/Berlin"), Month(2024, 3)).steps, IsEmpty())
+      << "the bounds are printed in another zone now";
   EXPECT_EQ(plan(works("UTC"), Month(2024, 3)).problems.size(), 3U) << "another zone's months overlap";
 }
 
@@ -114,10 +120,16 @@ TEST_F(PartitionOnServer, PartitionsHaveTheParentsIndexesChecksAndDefaultsAndNoC
   create_works();
   apply(plan(works("UTC", 0), Month(2024, 1)));
   EXPECT_EQ(db_.value("SELECT count(*) FROM pg_index WHERE indrelid = 'works_202401'::regclass"), "2");
-  EXPECT_EQ(db_.value("SELECT count(*) FROM pg_inherits WHERE inhparent IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'works'::regclass)"), "2");
-  EXPECT_EQ(db_.value("SELECT string_agg(conname, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'works_202401'::regclass AND contype = 'c'"),
+  EXPECT_EQ(db_.value("SELECT count(*) FROM pg_inherits WHERE inhparent IN (SELECT indexrelid FROM pg_index WHERE "
+                      "indrelid = 'works'::regclass)"),
+            "2");
+  EXPECT_EQ(db_.value("SELECT string_agg(conname, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid = "
+                      "'works_202401'::regclass AND contype = 'c'"),
             "works_title_check");
-  EXPECT_EQ(db_.value("SELECT attidentity = '' FROM pg_attribute WHERE attrelid = 'works_202401'::regclass AND attname = 'id'"), "t");
+  EXPECT_EQ(
+      db_.value(
+          "SELECT attidentity = '' FROM pg_attribute WHERE attrelid = 'works_202401'::regclass AND attname = 'id'"),
+      "t");
   EXPECT_EQ(db_.value("INSERT INTO works (user_id, created_at) VALUES (1, '2024-01-02') RETURNING id || title"), "1x");
 }
 
@@ -150,7 +162,8 @@ TEST_F(PartitionOnServer, AnotherTablesPartitionOfThatNameIsLeftAlone) {
     EXPECT_EQ(e.state(), "55000");
   }
   db_.exec("ROLLBACK");
-  EXPECT_EQ(db_.value("SELECT count(*) FROM pg_constraint WHERE conrelid = 'works_202401'::regclass AND contype = 'c'"), "0");
+  EXPECT_EQ(db_.value("SELECT count(*) FROM pg_constraint WHERE conrelid = 'works_202401'::regclass AND contype = 'c'"),
+            "0");
 }
 
 TEST_F(PartitionOnServer, OwnerAndReplicaIdentityAreTheParents) {
@@ -159,14 +172,17 @@ TEST_F(PartitionOnServer, OwnerAndReplicaIdentityAreTheParents) {
            {"FULL", "f"}, {"NOTHING", "n"}, {"DEFAULT", "d"}, {"USING INDEX works_by_title", "i"}}) {
     SetUp();
     create_works();
-    db_.exec("GRANT ALL ON SCHEMA public TO works_owner; ALTER TABLE works OWNER TO works_owner; ALTER TABLE works ALTER title SET NOT NULL");
+    db_.exec(
+        "GRANT ALL ON SCHEMA public TO works_owner; ALTER TABLE works OWNER TO works_owner; ALTER TABLE works ALTER "
+        "title SET NOT NULL");
     db_.exec("CREATE UNIQUE INDEX works_by_title ON works (title, created_at)");
     db_.exec("ALTER TABLE works REPLICA IDENTITY " + clause);
     apply(plan(works("UTC", 0), Month(2024, 1)));
     EXPECT_EQ(db_.value("SELECT relreplident FROM pg_class WHERE oid = 'works_202401'::regclass"), expected) << clause;
     EXPECT_EQ(db_.value("SELECT relowner::regrole FROM pg_class WHERE oid = 'works_202401'::regclass"), "works_owner");
   }
-  EXPECT_EQ(db_.value("SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute a JOIN pg_index i ON i.indexrelid = a.attrelid "
+  EXPECT_EQ(db_.value("SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute a JOIN pg_index i ON "
+                      "i.indexrelid = a.attrelid "
                       "WHERE i.indrelid = 'works_202401'::regclass AND i.indisreplident"),
             "title,created_at");
   db_.exec("DROP SCHEMA public CASCADE; CREATE SCHEMA public; DROP ROLE works_owner");
@@ -191,7 +207,9 @@ TEST_F(PartitionOnServer, AttachGivesUpSoonWhereTheParentIsLocked) {
 }
 
 TEST_F(PartitionOnServer, OddNamesAreQuoted) {
-  db_.exec("CREATE SCHEMA \"we'ird\"; CREATE TABLE \"we'ird\".\"Wor\"\"ks$weir$\" (\"At\" date NOT NULL) PARTITION BY RANGE (\"At\")");
+  db_.exec(
+      "CREATE SCHEMA \"we'ird\"; CREATE TABLE \"we'ird\".\"Wor\"\"ks$weir$\" (\"At\" date NOT NULL) PARTITION BY RANGE "
+      "(\"At\")");
   config::Table t = works("UTC", 0);
   t.name = "Wor\"ks$weir$";
   t.month->column = "At";
@@ -203,20 +221,27 @@ TEST_F(PartitionOnServer, OddNamesAreQuoted) {
 // Every zone of the database: where its months begin.
 TEST_F(PartitionOnServer, MonthsBeginWhereTheServerSaysInEveryTimeZone) {
   std::size_t zones = 0;
-  for (const auto& row : db_.exec("SELECT name FROM pg_timezone_names WHERE name ~ '^(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/' ORDER BY 1")) {
+  for (const auto& row :
+       db_.exec("SELECT name FROM pg_timezone_names WHERE name ~ "
+                "'^(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/' ORDER BY 1")) {
     const std::string& name = *row[0];
     const auto zone = TimeZone::load(name);
     ASSERT_TRUE(zone) << name;
     const auto begins = db_.exec(
         "SELECT extract(epoch FROM m AT TIME ZONE $1)::bigint, extract(year FROM m)::int, extract(month FROM m)::int "
-        "FROM generate_series('1950-01-01'::timestamp, '2090-12-01', '1 month') m ORDER BY m", {name});
+        "FROM generate_series('1950-01-01'::timestamp, '2090-12-01', '1 month') m ORDER BY m",
+        {name});
     for (const auto& begin : begins) {
       const int year = std::stoi(*begin[1]);
       const auto month = static_cast<unsigned>(std::stoi(*begin[2]));
       const Seconds instant = std::stoll(*begin[0]);
       ASSERT_EQ((*zone)->instant_of(midnight_of(year, month, 1)), instant) << name << " " << year << "-" << month;
-      ASSERT_EQ(*Month::of(std::chrono::system_clock::time_point(std::chrono::seconds(instant)), name), Month(year, month)) << name;
-      ASSERT_EQ(*Month::of(std::chrono::system_clock::time_point(std::chrono::seconds(instant - 1)), name), Month(year, month).plus(-1)) << name;
+      ASSERT_EQ(*Month::of(std::chrono::system_clock::time_point(std::chrono::seconds(instant)), name),
+                Month(year, month))
+          << name;
+      ASSERT_EQ(*Month::of(std::chrono::system_clock::time_point(std::chrono::seconds(instant - 1)), name),
+                Month(year, month).plus(-1))
+          << name;
     }
     ++zones;
   }
