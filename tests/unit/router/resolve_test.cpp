@@ -241,6 +241,7 @@ TEST(Resolve, ReadsTextArraysWithEscapes) {
   EXPECT_EQ(shard(of("{ab c }")), map.shard_of(KeyValue(std::string("ab c"))));
   EXPECT_EQ(shard(of("{\"\"}")), map.shard_of(KeyValue(std::string())));
   EXPECT_EQ(shard(of("{\"NULL\"}")), map.shard_of(KeyValue(std::string("NULL"))));
+  for (const char* bad : {"{a,}", "{,a}", "{a, ,b}"}) expect_refused(of(bad), "public.orders", "$1");
   expect_refused(of("{NULL}"), "public.orders");  // array_nulls = off would make it a text
 }
 
