@@ -4,6 +4,8 @@
 // awaitables take themselves off sockets, timers and queues in their destructors. A task must not be destroyed from
 // within itself. Frames come from per-thread Boost.Pool size classes: create and destroy a task on the same thread.
 // Hand-off: a coroutine never changes threads; what crosses is a message (Loop::post).
+// GCC 12 miscompiles `if (co_await f())`, an await that is itself a condition: the coroutine's body is never entered. Write
+// `if (const bool ok = co_await f(); ok)`.
 #pragma once
 
 #include <coroutine>

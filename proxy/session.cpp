@@ -38,7 +38,7 @@ void Session::start() {
 }
 
 net::Task<> Session::run() {
-  if (co_await login()) {
+  if (const bool entered = co_await login(); entered) {
     if (console_)
       co_await serve_console();
     else

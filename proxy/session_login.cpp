@@ -54,14 +54,14 @@ net::Task<bool> Session::wait_for_bytes() {
 net::Task<bool> Session::login() {
   timer_.arm(Deadline::after(worker_.loop().now(), worker_.topology()->settings->pool.client_login_timeout));
   wire::Startup startup;
-  if (!co_await read_startup(startup)) co_return false;
+  if (const bool ok = co_await read_startup(startup); !ok) co_return false;
   user_ = startup.get("user");
   application_name_ = startup.get("application_name");
   std::string database(startup.get("database"));
   if (database.empty()) database = user_;
   console_ = is_console(database);
   if (!negotiate(startup)) co_return false;
-  if (!co_await authenticate(console_)) co_return false;
+  if (const bool ok = co_await authenticate(console_); !ok) co_return false;
   if (!console_) {
     database_ = worker_.database(database);
     if (!database_ || !database_->state) {
@@ -69,7 +69,7 @@ net::Task<bool> Session::login() {
              "The databases Weir serves are listed by SHOW DATABASES in its admin console (database \"weir\")."});
       co_return false;
     }
-    if (!co_await enter_database(startup)) co_return false;
+    if (const bool ok = co_await enter_database(startup); !ok) co_return false;
     database_->stats.logins.add();
   }
   greet();
@@ -89,7 +89,7 @@ net::Task<bool> Session::read_startup(wire::Startup& startup) {
     using Kind = wire::FirstPacket::Kind;
     switch (packet->kind) {
       case Kind::incomplete:
-        if (!co_await wait_for_bytes()) co_return false;
+        if (const bool ok = co_await wait_for_bytes(); !ok) co_return false;
         continue;
       case Kind::ssl_request:
       case Kind::gssenc_request:
@@ -129,7 +129,8 @@ bool Session::negotiate(const wire::Startup& startup) {
 
 net::Task<bool> Session::authenticate(bool console) {
   const config::Settings& settings = *worker_.topology()->settings;
-  if (settings.auth.method == config::AuthMethod::scram_sha_256 && !co_await authenticate_scram()) co_return false;
+  if (settings.auth.method == config::AuthMethod::scram_sha_256)
+    if (const bool proven = co_await authenticate_scram(); !proven) co_return false;
   if (console && !contains(settings.admin.users, user_) && !contains(settings.admin.stats_users, user_)) {
     fatal({sqlstate::kInsufficientPrivilege, concat("user \"", user_, "\" may not use the admin console"),
            "Name the user in admin.users or admin.stats_users."});
@@ -150,7 +151,7 @@ net::Task<std::optional<ByteView>> Session::read_auth_message() {
       fatal({sqlstate::kProtocolViolation, "expected a password response"});
       co_return std::nullopt;
     }
-    if (!co_await wait_for_bytes()) co_return std::nullopt;
+    if (const bool ok = co_await wait_for_bytes(); !ok) co_return std::nullopt;
   }
 }
 
@@ -298,7 +299,7 @@ net::Task<> Session::serve_console() {
     state_ = State::idle;
     const wire::Frame f = wire::next_message(input_, wire::kMaxAuthLength);
     if (f.status == wire::FrameStatus::incomplete) {
-      if (!co_await wait_for_bytes()) co_return;
+      if (const bool ok = co_await wait_for_bytes(); !ok) co_return;
       continue;
     }
     if (f.status == wire::FrameStatus::bad_length || f.message.type == 'X') co_return;
