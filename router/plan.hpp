@@ -134,6 +134,8 @@ struct Arguments {
   std::span<const Literal> literals;
   std::span<const Parameter> parameters;
   std::span<const std::uint32_t> declared;       // Parse's parameter types; shorter than parameters: 0
+  bool server_encoding = true;                   // client_encoding is the server's; else text keys must be ASCII, for the
+                                                 // server hashes other bytes than these
 };
 
 struct Route {

@@ -1,4 +1,5 @@
 // resolve(): a plan's bindings with the values of one execution, to the one shard they lie on.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -155,8 +156,8 @@ class Resolver {
   }
 
   Result<void> land(const KeySource& source, const KeyValue& key) {
-    if (source.max_length != 0 && key.is_text() && key.text().size() > source.max_length && key.text().ends_with(' '))
-      return unreadable(source, "a text with blanks at its end that the column may cut off");
+    if (key.is_text())
+      if (const auto doubt = doubt_about(source, key.text())) return unreadable(source, *doubt);
     const std::uint32_t bucket = map_.bucket(key);
     const ShardId shard = map_.shard_of_bucket(bucket);
     if (!shard_) {
@@ -167,6 +168,16 @@ class Resolver {
     one_bucket_ = one_bucket_ && bucket == bucket_;
     if (*shard_ != shard || several_on_ != nullptr) land_elsewhere(shard);
     return {};
+  }
+
+  // Why the server may store or compare another text than this one.
+  [[nodiscard]] std::optional<std::string_view> doubt_about(const KeySource& source, std::string_view text) const {
+    if (source.max_length != 0 && text.size() > source.max_length && text.ends_with(' '))
+      return "a text with blanks at its end that the column may cut off";
+    const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+    if (!arguments_.server_encoding && !std::all_of(text.begin(), text.end(), is_ascii))
+      return "a non-ASCII text while client_encoding is not the server's";
+    return std::nullopt;
   }
 
   void land_elsewhere(ShardId shard) {

@@ -293,6 +293,18 @@ TEST(Resolve, RefusesTextThatAColumnMayCutOff) {
             map.shard_of(KeyValue(std::string("ab "))));
 }
 
+TEST(Resolve, RefusesTextKeysInAnotherEncodingThanTheServers) {
+  const BucketMap map = hashed();
+  const Plan plan = keyed({parameter(0, KeyType::text)});
+  const auto of = [&](std::string_view value, bool server_encoding) {
+    const Parameter parameters[] = {text(value)};
+    return resolve(plan, {"", {}, parameters, {}, server_encoding}, map);
+  };
+  expect_refused(of("\xe9", false), "public.orders", "client_encoding");
+  EXPECT_EQ(shard(of("e", false)), map.shard_of(KeyValue(std::string("e"))));
+  EXPECT_EQ(shard(of("\xe9", true)), map.shard_of(KeyValue(std::string("\xe9"))));
+}
+
 TEST(Resolve, OtherTargetsNeedNoKey) {
   const BucketMap map = four_shards();
   Plan plan;
