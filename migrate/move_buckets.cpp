@@ -41,7 +41,12 @@ class Undo {
  public:
   explicit Undo(std::ostream& out) : out_(out) {}
   void push(std::string what, std::function<void()> action) { steps_.push_back({std::move(what), std::move(action)}); }
-  void forget() { steps_.clear(); }
+  // What was done stays done.
+  void forget() {
+    steps_.clear();
+    forgotten_ = true;
+  }
+  [[nodiscard]] bool forgotten() const { return forgotten_; }
   // True if all of it worked.
   bool run() {
     bool good = true;
@@ -64,6 +69,7 @@ class Undo {
   };
   std::ostream& out_;
   std::vector<Step> steps_;
+  bool forgotten_ = false;
 };
 
 void require_consoles(const MoveOptions& options) {
@@ -96,7 +102,12 @@ void switch_over(MoveStage& stage, ProxyConsoles& proxies, Undo& undo, std::ostr
   Interrupts::checkpoint();
   undo.push("configuration file", [&stage] { stage.restore_configuration(); });
   stage.install_configuration();
-  proxies.reload();
+  try {
+    proxies.reload();
+  } catch (const Failure&) {
+    if (proxies.reloaded() != 0) undo.forget();   // a proxy never goes back to an older map: from here on only forward
+    throw;
+  }
 }
 
 // Steps 7 to 9: only forward.
@@ -147,6 +158,8 @@ void move_buckets(const MoveOptions& options, std::ostream& out) {
     switch_over(stage, proxies, undo, out);
   } catch (const std::exception& e) {
     const std::string why = e.what();
+    if (undo.forgotten())
+      throw Failure(why + "; another proxy has the new map already, and the database stays paused" + recover_hint(stage));
     if (!undo.run()) throw Failure(why + "; it could not be undone completely" + recover_hint(stage));
     MoveJournal::remove(stage.file());
     throw Failure(why + "; everything was undone, the old map serves");

@@ -13,7 +13,8 @@
 //  8 compare the source with what was copied, delete it there        deletes the rest
 //  9 remove the journal; the backup stays
 //
-// A step that fails before 7 is complete is undone at once, in the reverse order: the old state serves again. Between 5 and 7 a
+// A step that fails before a proxy has the new map is undone at once, in the reverse order: the old state serves again. (Of several
+// proxies the second may refuse what the first took; then the database stays paused until --recover goes forward.) Between 5 and 7 a
 // proxy or service with the other weir.toml is refused by the identity check, so no two maps are served at once. Connections
 // that go around Weir are held off by the lock of step 3, but know nothing of the new map: stop services on weir::client first.
 #pragma once

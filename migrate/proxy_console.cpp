@@ -62,7 +62,11 @@ void ProxyConsoles::pause(const std::string& database) {
 }
 
 void ProxyConsoles::reload() {
-  for (auto& proxy : proxies_) tell(proxy, "RELOAD");
+  reloaded_ = 0;
+  for (auto& proxy : proxies_) {
+    tell(proxy, "RELOAD");
+    ++reloaded_;
+  }
 }
 
 void ProxyConsoles::resume(const std::string& database) {
@@ -71,6 +75,7 @@ void ProxyConsoles::resume(const std::string& database) {
     try {
       tell(proxy, "RESUME " + console_name(database));
     } catch (const Failure& e) {
+      if (std::string_view(e.what()).find("is not paused") != std::string_view::npos) continue;   // it was restarted since
       failures += (failures.empty() ? "" : "; ") + std::string(e.what());
     }
   }

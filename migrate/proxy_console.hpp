@@ -17,9 +17,10 @@ class ProxyConsoles {
 
   // Waits until open transactions of `database` are over on every proxy. On failure those paused already are resumed; throws Failure.
   void pause(const std::string& database);
-  // Every proxy takes the new configuration file. Throws Failure naming the first that does not.
+  // Every proxy takes the new configuration file. Throws Failure naming the first that does not; reloaded() counts those before it.
   void reload();
-  // Tries all of them before it throws Failure naming those that failed.
+  [[nodiscard]] std::size_t reloaded() const { return reloaded_; }
+  // Tries all of them before it throws Failure naming those that failed. One that was not paused is as it should be.
   void resume(const std::string& database);
 
   [[nodiscard]] bool empty() const { return proxies_.empty(); }
@@ -34,6 +35,7 @@ class ProxyConsoles {
 
   std::vector<Proxy> proxies_;
   Duration patience_;
+  std::size_t reloaded_ = 0;
 };
 
 }  // namespace weir::migrate

@@ -114,13 +114,17 @@ void add_move_buckets(CLI::App& app, Common& common, Command& chosen) {
   command->add_option("--to", options->to, "the shard that gets them");
   command->add_option("--buckets", options->buckets, "which: \"0-99,200\"");
   command->add_option("--admin", options->admin, "console of a proxy, \"host=... port=... user=...\"; once for each proxy");
+  auto patience = std::make_shared<unsigned>(60);
+  command->add_option("--pause-timeout", *patience, "seconds for open transactions to end, and for each console command")
+      ->capture_default_str();
   command->add_flag("--no-proxy", options->no_proxy, "no proxy serves the database now");
   command->add_flag("--dry-run", options->dry_run, "show what would move, change nothing");
   command->add_flag("--recover", *recover, "finish or undo a move that was killed");
-  command->callback([&common, &chosen, options, recover] {
-    chosen = [&common, options, recover] {
+  command->callback([&common, &chosen, options, recover, patience] {
+    chosen = [&common, options, recover, patience] {
       options->config_file = common.file;
       options->database = common.database;
+      options->pause_patience = std::chrono::seconds(*patience);
       if (*recover) {
         weir::migrate::recover_move(*options, std::cout);
         return 0;
