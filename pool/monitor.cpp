@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/log.hpp"
@@ -78,6 +79,7 @@ policy::Probe probe(PgConn& conn, const ConnParams& params, Duration timeout) {
 struct Monitor::Entry {
   Watched watched;
   PgConn conn;                 // used by one prober at a time
+  TimePoint caught_up_at{};    // when it was last seen to have replayed all: it cannot be further behind than since then
   bool busy = false;           // monitor's lock
   bool probed = false;
   bool dropped = false;
@@ -141,7 +143,11 @@ void Monitor::probe_entry(const std::shared_ptr<Entry>& entry) {
     std::lock_guard lock(mutex_);
     timeout = settings_.timeout;
   }
-  const policy::Probe outcome = probe(entry->conn, entry->watched.params, timeout);
+  const TimePoint asked_at = Clock::now();
+  policy::Probe outcome = probe(entry->conn, entry->watched.params, timeout);
+  if (outcome.lag == Duration::zero()) entry->caught_up_at = asked_at;
+  // After a quiet hour the last replayed transaction is an hour old; that is no lag of an hour.
+  if (outcome.lag && entry->caught_up_at != TimePoint{}) outcome.lag = std::min(*outcome.lag, Clock::now() - entry->caught_up_at);
   Backend& backend = *entry->watched.backend;
   const policy::Verdict verdict = policy::judge(backend.id().role, outcome, entry->watched.max_lag);
   std::lock_guard lock(mutex_);

@@ -78,7 +78,7 @@ class Session {
     std::uint32_t size = 0;
     router::PlanRef plan;           // Query, Parse, Bind, Execute (of a known portal)
     PreparedRef statement;          // Parse, Bind, Describe of a named statement
-    std::shared_ptr<const std::uint64_t> statement_id;
+    InternedRef interned;
     std::string name;               // Parse: the client's name for it (to undo)
   };
   // What a batch as a whole asks for.
@@ -159,6 +159,7 @@ class Session {
   void answer_local_statement(const router::Plan& plan, std::string_view sql);
   [[nodiscard]] bool can_fail_in_place() const;
   [[nodiscard]] bool runs_something() const;
+  [[nodiscard]] bool is_accepted_parse(const Op& op) const;
   void fail_locally(BatchEnd end, const Error& error);
   [[nodiscard]] bool in_transaction() const { return transaction_ != Transaction::none; }
   [[nodiscard]] char status_letter() const;
@@ -219,6 +220,7 @@ class Session {
   void undo(const Expected& skipped);
   void break_server(Error why);
   void emit_local_replies();
+  void note_accepted(std::uint32_t op);
   bool forward_copy_data();
   std::size_t copy_data_ready();
   void to_client(ByteView bytes);
@@ -243,10 +245,12 @@ class Session {
   // the client
   WorkerDatabase* database_ = nullptr;
   std::string user_, application_name_;
+  std::string server_user_;             // the role on its servers: the backend string's user, else user_
   UserPools* pools_ = nullptr;
   std::string default_search_path_;     // of the login on its servers
   bool standard_conforming_strings_ = true;
   bool safe_encoding_ = true;
+  bool server_encoding_ = true;         // client_encoding is the server's
   wire::CancelKey key_;
   net::PeerName peer_;
   TimePoint connected_{}, last_request_{};

@@ -229,6 +229,7 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
 
 // What a server reports at login is what the client is told: the first client of a login waits for one.
 net::Task<Result<void>> Session::learn_defaults() {
+  server_user_ = pool::effective_credentials(*database_->state->shards.front().primary, pools_->credentials).user;
   welcome_ = primary_pool(schema::kHomeShard)->welcome();
   if (!welcome_) {
     decision_ = {};

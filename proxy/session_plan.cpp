@@ -102,7 +102,7 @@ void Session::plan_op(std::size_t index) {
 void Session::refresh_context() {
   if (context_of_ == settings_.current()) return;
   context_of_ = settings_.current();
-  standard_conforming_strings_ = safe_encoding_ = true;
+  standard_conforming_strings_ = safe_encoding_ = server_encoding_ = true;
   if (!context_of_) return;
   for (const Setting& s : context_of_->settings) {
     if (s.name == "standard_conforming_strings") {
@@ -111,6 +111,7 @@ void Session::refresh_context() {
                                      lower.find("'0'") == std::string::npos && lower.find("= 0") == std::string::npos;
     } else if (s.name == "client_encoding") {
       safe_encoding_ = safe_encoding(s.sql);
+      server_encoding_ = false;   // its start-up value is not kept where it is the server's own
     }
   }
 }
@@ -118,7 +119,7 @@ void Session::refresh_context() {
 router::SessionContext Session::context() const {
   router::SessionContext c;
   c.search_path = context_of_ && !context_of_->search_path.empty() ? context_of_->search_path : default_search_path_;
-  c.user = user_;
+  c.user = server_user_;
   c.standard_conforming_strings = standard_conforming_strings_;
   c.ascii_safe_encoding = safe_encoding_;
   return c;
@@ -131,7 +132,7 @@ void Session::plan_query(Op& op, ByteView body) {
   const router::Planned planned = database_->router->plan(*sql, {}, context());
   op.plan = planned.plan;
   has_unnamed_ = false;   // a simple Query drops the unnamed statement
-  const router::Arguments arguments{*sql, planned.literals, {}, {}};
+  const router::Arguments arguments{*sql, planned.literals, {}, {}, server_encoding_};
   count_in(*op.plan, &arguments);
 }
 
@@ -154,9 +155,10 @@ void Session::plan_parse(Op& op, ByteView body) {
   replan(*statement);
   op.plan = statement->plan;
   if (op.statement) {
-    op.statement_id = intern_statement(statement->sql, statement->types);
-    statement->id = *op.statement_id;
-    names_.add(op.name, {op.statement, op.statement_id});
+    const std::string_view path = context().search_path;
+    op.interned = intern_statement(concat(database_->name, "/", user_, "/", path), statement->sql, statement->types);
+    statement->id = op.interned->id;
+    names_.add(op.name, {op.statement, op.interned});
   } else {
     has_unnamed_ = true;
     unnamed_.id = ++unnamed_serial_;
@@ -181,7 +183,7 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
     raw_ = false;
     if (const auto* entry = names_.find(name)) {
       op.statement = entry->statement;
-      op.statement_id = entry->id;
+      op.interned = entry->interned;
       statement = op.statement.get();
     }
   }
@@ -206,7 +208,7 @@ void Session::plan_bind(Op& op, ByteView body) {
   wire::for_each_parameter(*bind, [&](std::size_t i, const wire::BindParameter& p) {
     parameters[i] = {p.is_null, bind->binary(i), p.value};
   });
-  const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types};
+  const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
   remember_portal(bind->portal, op.plan, *statement);
   count_in(*op.plan, &arguments);
 }
@@ -409,7 +411,7 @@ bool Session::answer_locally(BatchEnd end) {
   bool returns_to_savepoint = false;
   for (const Op& op : ops_) {
     if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
-    if (op.plan && !is_local(*op.plan)) all_local = false;
+    if (op.plan && !is_local(*op.plan) && !is_accepted_parse(op)) all_local = false;
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
   }
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
@@ -430,6 +432,11 @@ bool Session::can_fail_in_place() const {
   for (std::size_t i = 0; i < decision_.error_at; ++i)
     if (ops_[i].type == 'E' || ops_[i].type == 'Q') return true;
   return false;
+}
+
+// A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
+bool Session::is_accepted_parse(const Op& op) const {
+  return op.type == 'P' && op.interned && !server_ && op.interned->accepted.load(std::memory_order_relaxed);
 }
 
 bool Session::runs_something() const {

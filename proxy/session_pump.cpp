@@ -152,6 +152,7 @@ void Session::process_message(const wire::Message& m, bool& forward) {
         error_seen_ = true;
         wire::write_error(own_, wire::Severity::error, *poison_error_);
       } else {
+        if (due == Expect::parse && !expected_.front().swallow) note_accepted(expected_.front().op);
         settle(Expect::parse);
       }
       break;
@@ -183,6 +184,10 @@ void Session::process_message(const wire::Message& m, bool& forward) {
     default: return break_server(out_of_step(m.type));
   }
   emit_local_replies();
+}
+
+void Session::note_accepted(std::uint32_t op) {
+  if (op < ops_.size() && ops_[op].interned) ops_[op].interned->accepted.store(true, std::memory_order_relaxed);
 }
 
 // Replies that the proxy gives itself, at their place in the order.

@@ -9,33 +9,36 @@ namespace weir::proxy {
 namespace {
 std::mutex intern_mutex;
 std::atomic<std::uint64_t> next_id{0};
-std::unordered_map<std::string, std::weak_ptr<const std::uint64_t>>& interned() {
-  static std::unordered_map<std::string, std::weak_ptr<const std::uint64_t>> map;
+std::unordered_map<std::string, std::weak_ptr<InternedStatement>>& interned() {
+  static std::unordered_map<std::string, std::weak_ptr<InternedStatement>> map;
   return map;
 }
 std::size_t sweep_at = 1024;
 
-std::string key_of(std::string_view sql, const std::vector<std::uint32_t>& types) {
-  std::string key(reinterpret_cast<const char*>(types.data()), types.size() * sizeof(std::uint32_t));
+std::string key_of(std::string_view scope, std::string_view sql, const std::vector<std::uint32_t>& types) {
+  std::string key(scope);
+  key += '\0';
+  key.append(reinterpret_cast<const char*>(types.data()), types.size() * sizeof(std::uint32_t));
   key += '\0';
   key += sql;
   return key;
 }
 }  // namespace
 
-std::shared_ptr<const std::uint64_t> intern_statement(std::string_view sql, const std::vector<std::uint32_t>& types) {
-  std::string key = key_of(sql, types);
+InternedRef intern_statement(std::string_view scope, std::string_view sql, const std::vector<std::uint32_t>& types) {
+  std::string key = key_of(scope, sql, types);
   std::lock_guard lock(intern_mutex);
   auto& map = interned();
   if (const auto it = map.find(key); it != map.end())
-    if (auto id = it->second.lock()) return id;
+    if (auto known = it->second.lock()) return known;
   if (map.size() >= sweep_at) {
     std::erase_if(map, [](const auto& e) { return e.second.expired(); });
     sweep_at = std::max<std::size_t>(1024, map.size() * 2);
   }
-  auto id = std::make_shared<const std::uint64_t>(next_id.fetch_add(1) + 1);
-  map[std::move(key)] = id;
-  return id;
+  auto interned_statement = std::make_shared<InternedStatement>();
+  interned_statement->id = next_id.fetch_add(1) + 1;
+  map[std::move(key)] = interned_statement;
+  return interned_statement;
 }
 
 std::string server_statement_name(std::uint64_t id) {

@@ -1,6 +1,7 @@
 // Prepared statements of one session, and the process-wide names they have on servers.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,9 +28,16 @@ struct PreparedStatement {
 };
 using PreparedRef = std::shared_ptr<PreparedStatement>;
 
-// The id of (text, types): the same for every session while anybody holds it. Thread-safe.
-[[nodiscard]] std::shared_ptr<const std::uint64_t> intern_statement(std::string_view sql,
-                                                                    const std::vector<std::uint32_t>& types);
+// A text with its types in one database, for one user: the same object for every session while anybody holds it.
+struct InternedStatement {
+  std::uint64_t id = 0;
+  // A server has accepted it: a later Parse of it need not wait for one (a table dropped since is an error at Bind).
+  std::atomic<bool> accepted{false};
+};
+using InternedRef = std::shared_ptr<InternedStatement>;
+
+// `scope` is what else the meaning depends on (database, user, search_path). Thread-safe.
+[[nodiscard]] InternedRef intern_statement(std::string_view scope, std::string_view sql, const std::vector<std::uint32_t>& types);
 [[nodiscard]] std::string server_statement_name(std::uint64_t id);
 
 // Named statements of a session. Entries made in a batch that fails are undone in the order they were parsed.
@@ -37,7 +45,7 @@ class StatementNames {
  public:
   struct Entry {
     PreparedRef statement;
-    std::shared_ptr<const std::uint64_t> id;   // keeps the interned id alive
+    InternedRef interned;   // keeps the id alive
   };
   [[nodiscard]] const Entry* find(std::string_view name) const {
     const auto it = names_.find(name);
