@@ -35,6 +35,7 @@ void Worker::stop() {
     loop_->stop();
   });
   thread_.join();
+  databases_.clear();   // the last holder of a pool closes sockets of every loop: that must not be a worker's end
 }
 
 void Worker::close_listeners() {
