@@ -70,7 +70,8 @@ bool same_string(std::string_view lifted, LiteralClass kind, std::string_view va
 }
 
 std::string_view without_zeros(std::string_view digits) {
-  while (digits.size() > 1 && digits[0] == '0') digits.remove_prefix(1);
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  while (digits.size() > 1 && digits[0] == '0' && is_digit(digits[1])) digits.remove_prefix(1);
   return digits;
 }
 
