@@ -33,7 +33,7 @@ struct Load {
 };
 
 struct Outcome {
-  std::vector<double> reads, writes;   // milliseconds
+  std::vector<double> reads, writes;  // milliseconds
   std::vector<std::string> failures;
   unsigned on_replicas = 0;
 };
@@ -70,7 +70,8 @@ class Service {
  private:
   void work(unsigned seed) {
     std::mt19937_64 random(seed);
-    const auto first_id = std::chrono::system_clock::now().time_since_epoch().count();   // another run makes other orders
+    const auto first_id =
+        std::chrono::system_clock::now().time_since_epoch().count();  // another run makes other orders
     for (unsigned n = next_++; n < load_.requests; n = next_++)
       handle(n % 2 == 0, static_cast<std::int64_t>(random() % 10'000) + 1, first_id + n);
   }
@@ -106,8 +107,9 @@ void print_latencies(const char* name, std::vector<double> times) {
   const auto at = [&times](double part) {
     return times.empty() ? 0.0 : times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1))];
   };
-  std::cout << std::left << std::setw(7) << name << std::right << std::setw(7) << times.size() << std::fixed << std::setprecision(1)
-            << "  p50 " << at(0.5) << " ms  p95 " << at(0.95) << " ms  p99 " << at(0.99) << " ms  max " << at(1.0) << " ms\n";
+  std::cout << std::left << std::setw(7) << name << std::right << std::setw(7) << times.size() << std::fixed
+            << std::setprecision(1) << "  p50 " << at(0.5) << " ms  p95 " << at(0.95) << " ms  p99 " << at(0.99)
+            << " ms  max " << at(1.0) << " ms\n";
 }
 
 void print(const Outcome& outcome, const Cluster& cluster) {
@@ -117,7 +119,8 @@ void print(const Outcome& outcome, const Cluster& cluster) {
   std::cout << "success " << requests - outcome.failures.size() << " of " << requests << ", " << outcome.on_replicas
             << " reads on replicas\n";
   for (const auto& backend : cluster.backends())
-    std::cout << "pool    " << backend.pool.name << ": " << backend.pool.open << " of " << backend.pool.size << " connections\n";
+    std::cout << "pool    " << backend.pool.name << ": " << backend.pool.open << " of " << backend.pool.size
+              << " connections\n";
   if (!outcome.failures.empty()) std::cout << "first failure: " << outcome.failures.front() << "\n";
 }
 

@@ -21,9 +21,9 @@ namespace {
 
 // One line, taken apart as far as the edit needs it: [indent][key] = [value][rest].
 struct KeyLine {
-  std::string head;    // with the key and the =
+  std::string head;  // with the key and the =
   std::string value;
-  std::string tail;    // blanks, a comment, the line's end
+  std::string tail;  // blanks, a comment, the line's end
 };
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -52,13 +52,14 @@ std::optional<KeyLine> key_line(const std::string& line, const std::string& key)
 }
 
 std::string unquoted(const std::string& value) {
-  return value.size() >= 2 && (value.front() == '"' || value.front() == '\'') ? value.substr(1, value.size() - 2) : value;
+  return value.size() >= 2 && (value.front() == '"' || value.front() == '\'') ? value.substr(1, value.size() - 2)
+                                                                              : value;
 }
 
 // A table of the file: its header line and what belongs to it.
 struct Section {
   std::string header;
-  std::size_t first = 0, end = 0;   // lines, the header included
+  std::size_t first = 0, end = 0;  // lines, the header included
 };
 
 std::vector<Section> sections_of(const std::vector<std::string>& lines) {
@@ -75,13 +76,15 @@ std::vector<Section> sections_of(const std::vector<std::string>& lines) {
 
 class Editor {
  public:
-  Editor(const std::string& text, const MapEdit& edit) : lines_(lines_of(text)), sections_(sections_of(lines_)), edit_(edit) {}
+  Editor(const std::string& text, const MapEdit& edit)
+      : lines_(lines_of(text)), sections_(sections_of(lines_)), edit_(edit) {}
 
   Result<std::string> run() {
     const auto [first, end] = database_range();
     if (first == end) return failure("[[database]] with name = \"" + edit_.database + "\"");
     for (const auto& shard : edit_.shards)
-      if (!set_buckets(first, end, shard)) return failure("[[database.shard]] with name = \"" + shard.name + "\" and a line buckets = \"...\"");
+      if (!set_buckets(first, end, shard))
+        return failure("[[database.shard]] with name = \"" + shard.name + "\" and a line buckets = \"...\"");
     if (!set_version(first, end)) return failure("[database.sharding]");
     std::string text;
     for (const auto& line : lines_) text += line;
@@ -90,8 +93,9 @@ class Editor {
 
  private:
   static Result<std::string> failure(const std::string& what) {
-    return Error(sqlstate::kConfigFile, "cannot edit the configuration: found no " + what,
-                 "Give every shard a table of its own with `buckets` on a line of its own, as in docs/configuration.md.");
+    return Error(
+        sqlstate::kConfigFile, "cannot edit the configuration: found no " + what,
+        "Give every shard a table of its own with `buckets` on a line of its own, as in docs/configuration.md.");
   }
 
   [[nodiscard]] std::string value_in(const Section& section, const std::string& key) const {
@@ -134,7 +138,8 @@ class Editor {
       if (set(sections_[s], "map_version", std::to_string(edit_.map_version))) return true;
       std::string& header = lines_[sections_[s].first];
       const std::string indent = header.substr(0, header.find('['));
-      header += (header.ends_with('\n') ? "" : "\n") + indent + "map_version = " + std::to_string(edit_.map_version) + "\n";
+      header +=
+          (header.ends_with('\n') ? "" : "\n") + indent + "map_version = " + std::to_string(edit_.map_version) + "\n";
       return true;
     }
     return false;

@@ -16,13 +16,13 @@ struct MapEdit {
     std::string name;
     std::vector<config::BucketRange> buckets;
   };
-  std::vector<Shard> shards;       // those whose buckets change
-  std::uint64_t map_version = 0;   // the new one
+  std::vector<Shard> shards;      // those whose buckets change
+  std::uint64_t map_version = 0;  // the new one
 };
 
-// `text` of a configuration file with the edit applied; comments, order and blanks stay. A missing map_version is written after the
-// header [database.sharding]. Fails, naming what it did not find, for a file that is not laid out as a table for each shard with
-// `buckets = "..."` on a line of its own.
+// `text` of a configuration file with the edit applied; comments, order and blanks stay. A missing map_version is
+// written after the header [database.sharding]. Fails, naming what it did not find, for a file that is not laid out as
+// a table for each shard with `buckets = "..."` on a line of its own.
 [[nodiscard]] Result<std::string> edit_map(const std::string& text, const MapEdit& edit);
 
 // Writes `text` to a new file beside `path` with its mode and owner, on disk before it returns. Throws Failure.

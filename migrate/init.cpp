@@ -21,7 +21,8 @@ struct Part {
 };
 
 std::string describe(const schema::Identity& identity) {
-  return "shard " + identity.shard + " of cluster " + identity.cluster + ", map version " + std::to_string(identity.map_version);
+  return "shard " + identity.shard + " of cluster " + identity.cluster + ", map version " +
+         std::to_string(identity.map_version);
 }
 
 void refuse_foreign(const config::Database& database, const Part& part, bool raise_map_version) {
@@ -33,7 +34,8 @@ void refuse_foreign(const config::Database& database, const Part& part, bool rai
   throw Failure("shard " + part.session->shard() + " (" + part.session->label() + ") is " + describe(found) +
                 " already, but weir.toml says shard " + part.session->shard() + ", map version " +
                 std::to_string(wanted) +
-                "; correct the connection string or map_version in weir.toml. If the rows of moved buckets are in their new places "
+                "; correct the connection string or map_version in weir.toml. If the rows of moved buckets are in "
+                "their new places "
                 "already: weirctl init --raise-map-version");
 }
 
@@ -61,17 +63,17 @@ void run(Part& part, const schema::Identity& identity, std::uint16_t node) {
 }
 
 void print(const Part& part, const schema::Identity& identity, std::uint16_t node, std::ostream& out) {
-  out << "-- " << describe(identity) << " (" << part.session->label() << "): "
-      << (part.found ? "has its identity" : "new") << "\n";
+  out << "-- " << describe(identity) << " (" << part.session->label()
+      << "): " << (part.found ? "has its identity" : "new") << "\n";
   for (const auto& statement : schema::init_statements(identity, node)) out << statement << ";\n";
 }
 
 void commit_all(std::vector<Part>& parts, const std::vector<schema::Identity>& identities, std::ostream& out) {
-  for (std::size_t i = parts.size(); i-- > 0;) {   // the home shard, which holds the lock, last
+  for (std::size_t i = parts.size(); i-- > 0;) {  // the home shard, which holds the lock, last
     parts[i].tx->commit();
-    out << identities[i].shard << " (" << parts[i].session->label() << "): "
-        << (parts[i].found ? "was initialised, schema weir is up to date" : "initialised") << " as " << describe(identities[i])
-        << "\n";
+    out << identities[i].shard << " (" << parts[i].session->label()
+        << "): " << (parts[i].found ? "was initialised, schema weir is up to date" : "initialised") << " as "
+        << describe(identities[i]) << "\n";
   }
 }
 

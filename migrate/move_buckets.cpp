@@ -74,11 +74,13 @@ class Undo {
 
 void require_consoles(const MoveOptions& options) {
   if (options.admin.empty() && !options.no_proxy)
-    throw Failure("name the console of every proxy with --admin \"host=... port=... user=...\", or say --no-proxy if none runs");
+    throw Failure(
+        "name the console of every proxy with --admin \"host=... port=... user=...\", or say --no-proxy if none runs");
 }
 
 std::string recover_hint(const MoveStage& stage) {
-  return "; the journal " + MoveJournal::path_for(stage.file()) + " stays: run weirctl move-buckets --recover with the same -c and --admin";
+  return "; the journal " + MoveJournal::path_for(stage.file()) +
+         " stays: run weirctl move-buckets --recover with the same -c and --admin";
 }
 
 // Steps 3 to 7, until the proxies have the new map. Every step pushes what takes it back before it is done.
@@ -105,7 +107,7 @@ void switch_over(MoveStage& stage, ProxyConsoles& proxies, Undo& undo, std::ostr
   try {
     proxies.reload();
   } catch (const Failure&) {
-    if (proxies.reloaded() != 0) undo.forget();   // a proxy never goes back to an older map: from here on only forward
+    if (proxies.reloaded() != 0) undo.forget();  // a proxy never goes back to an older map: from here on only forward
     throw;
   }
 }
@@ -136,8 +138,7 @@ void move_buckets(const MoveOptions& options, std::ostream& out) {
   if (!options.dry_run) require_consoles(options);
   const Interrupts interrupts;
   MoveStage stage(options, options.database, options.from, options.to, options.buckets, out);
-  if (MoveJournal::load(stage.file()))
-    throw Failure("an earlier move was not finished" + recover_hint(stage));
+  if (MoveJournal::load(stage.file())) throw Failure("an earlier move was not finished" + recover_hint(stage));
   stage.take_locks();
   stage.require_source_holds_buckets();
   stage.require_identities();
@@ -159,7 +160,8 @@ void move_buckets(const MoveOptions& options, std::ostream& out) {
   } catch (const std::exception& e) {
     const std::string why = e.what();
     if (undo.forgotten())
-      throw Failure(why + "; another proxy has the new map already, and the database stays paused" + recover_hint(stage));
+      throw Failure(why + "; another proxy has the new map already, and the database stays paused" +
+                    recover_hint(stage));
     if (!undo.run()) throw Failure(why + "; it could not be undone completely" + recover_hint(stage));
     MoveJournal::remove(stage.file());
     throw Failure(why + "; everything was undone, the old map serves");

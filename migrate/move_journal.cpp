@@ -11,7 +11,8 @@ namespace weir::migrate {
 
 namespace {
 
-constexpr const char* kTitle = "# weirctl move-buckets is under way (or was killed: run it with --recover). Do not edit.\n";
+constexpr const char* kTitle =
+    "# weirctl move-buckets is under way (or was killed: run it with --recover). Do not edit.\n";
 
 std::uint64_t number(const std::string& text, const std::string& path) {
   try {
@@ -27,8 +28,9 @@ std::string MoveJournal::path_for(const std::string& config_file) { return confi
 
 void MoveJournal::save(const std::string& config_file) const {
   std::ostringstream text;
-  text << kTitle << "database\t" << database << "\nfrom\t" << from << "\nto\t" << to << "\nbuckets\t" << buckets << "\nold_version\t"
-       << old_version << "\nnew_version\t" << new_version << "\ncopying\t" << copying << "\ndeleting\t" << deleting << "\n";
+  text << kTitle << "database\t" << database << "\nfrom\t" << from << "\nto\t" << to << "\nbuckets\t" << buckets
+       << "\nold_version\t" << old_version << "\nnew_version\t" << new_version << "\ncopying\t" << copying
+       << "\ndeleting\t" << deleting << "\n";
   for (const auto& [table, sum] : copied) text << "copied\t" << table << "\t" << sum.rows << "\t" << sum.sum << "\n";
   const std::string path = path_for(config_file);
   write_beside(config_file, path + "-new", text.str());
@@ -53,7 +55,8 @@ std::optional<MoveJournal> MoveJournal::load(const std::string& config_file) {
     if (key == "new_version") journal.new_version = number(value, path);
     if (key == "copying") journal.copying = value == "1";
     if (key == "deleting") journal.deleting = value == "1";
-    if (key == "copied" && std::getline(parts, rows, '\t') && std::getline(parts, sum, '\t')) journal.copied[value] = {rows, sum};
+    if (key == "copied" && std::getline(parts, rows, '\t') && std::getline(parts, sum, '\t'))
+      journal.copied[value] = {rows, sum};
   }
   if (journal.database.empty() || journal.buckets.empty() || journal.new_version != journal.old_version + 1)
     throw Failure(path + " is no journal of weirctl move-buckets");

@@ -11,11 +11,11 @@
 namespace weir::migrate {
 
 struct MoveJournal {
-  std::string database, from, to, buckets;   // buckets as in weir.toml
+  std::string database, from, to, buckets;  // buckets as in weir.toml
   std::uint64_t old_version = 0, new_version = 0;
-  bool copying = false;                      // the target was empty, and copies may be there now
-  std::map<std::string, Checksum> copied;    // by table, once they were verified on the target
-  bool deleting = false;                     // the source was what was copied, and may be partly deleted now
+  bool copying = false;                    // the target was empty, and copies may be there now
+  std::map<std::string, Checksum> copied;  // by table, once they were verified on the target
+  bool deleting = false;                   // the source was what was copied, and may be partly deleted now
 
   // "<weir.toml>.move", beside the configuration.
   static std::string path_for(const std::string& config_file);

@@ -21,7 +21,8 @@ using client::ServerConnection;
 constexpr Deadline kPatient = Deadline::never();
 constexpr auto kLogin = std::chrono::seconds(15);
 // "weir" in ASCII; 2 is the partition job's, which must not make months while rows move.
-constexpr const char* kMoveLock = "SELECT pg_try_advisory_lock(x'77656972'::int, 3) AND pg_try_advisory_lock(x'77656972'::int, 2)";
+constexpr const char* kMoveLock =
+    "SELECT pg_try_advisory_lock(x'77656972'::int, 3) AND pg_try_advisory_lock(x'77656972'::int, 2)";
 
 std::string text_of(const ServerConnection::Row& row, std::size_t i) { return row.at(i).value_or(""); }
 
@@ -54,8 +55,8 @@ std::vector<config::BucketRange> ranges_of(const std::vector<bool>& flags) {
 
 }  // namespace
 
-MoveStage::MoveStage(const MoveOptions& options, const std::string& database, const std::string& from, const std::string& to,
-                     const std::string& buckets, std::ostream& out)
+MoveStage::MoveStage(const MoveOptions& options, const std::string& database, const std::string& from,
+                     const std::string& to, const std::string& buckets, std::ostream& out)
     : out_(out), options_(options), settings_(load_settings(options.config_file)) {
   old_text_ = read_file(settings_.file);
   database_ = &one_database(settings_, database);
@@ -68,7 +69,8 @@ MoveStage::MoveStage(const MoveOptions& options, const std::string& database, co
   buckets_ = std::get<std::vector<config::BucketRange>>(std::move(ranges));
   if (buckets_.empty()) throw Failure("--buckets names no bucket");
   const std::uint64_t version = database_->sharding->map_version;
-  journal_ = {database_->name, from, to, config::format_bucket_ranges(buckets_), version, version + 1, false, {}, false};
+  journal_ = {database_->name, from, to,   config::format_bucket_ranges(buckets_), version, version + 1,
+              false,           {},   false};
   for (const auto& each : database_->shards) shards_.push_back(connect(each));
 }
 
@@ -99,7 +101,9 @@ MoveStage::Connection MoveStage::open_for_rows(const config::Shard& shard) const
 
 void MoveStage::take_locks() {
   if (text_of(shards_.front()->query(kMoveLock, kPatient).at(0), 0) == "t") return;
-  throw Failure("another move of buckets, or a partition job, is under way on database " + database_->name + "; try again later", kBusy);
+  throw Failure(
+      "another move of buckets, or a partition job, is under way on database " + database_->name + "; try again later",
+      kBusy);
 }
 
 void MoveStage::require_identities() {
@@ -124,8 +128,9 @@ void MoveStage::require_source_holds_buckets() {
   const auto held = flags_of(shard(journal_.from).buckets, database_->sharding->buckets);
   for (const auto& range : buckets_)
     for (std::uint32_t b = range.first; b <= range.last; ++b)
-      if (!held[b]) throw Failure("shard " + journal_.from + " does not hold bucket " + std::to_string(b) + " (it holds " +
-                                  config::format_bucket_ranges(shard(journal_.from).buckets) + ")");
+      if (!held[b])
+        throw Failure("shard " + journal_.from + " does not hold bucket " + std::to_string(b) + " (it holds " +
+                      config::format_bucket_ranges(shard(journal_.from).buckets) + ")");
 }
 
 void MoveStage::compare_partitions() {
@@ -134,8 +139,9 @@ void MoveStage::compare_partitions() {
     const auto there = partitions_of(*target_, table);
     for (const auto& partition : partitions_of(*source_, table)) {
       if (std::binary_search(there.begin(), there.end(), partition)) continue;
-      const auto month = table.rule->month ? schema::month_of_partition(table.rule->name, partition.substr(0, partition.find(' ')))
-                                           : std::nullopt;
+      const auto month = table.rule->month
+                             ? schema::month_of_partition(table.rule->name, partition.substr(0, partition.find(' ')))
+                             : std::nullopt;
       if (month)
         months_.emplace_back(&table, *month);
       else
@@ -149,19 +155,23 @@ void MoveStage::require_empty_target() {
   for (const auto& table : scope_.tables) {
     const Checksum there = checksum_of(*target_, table);
     if (!there.empty())
-      scope_.refusals.push_back("shard " + journal_.to + " has " + there.rows + " rows of these buckets in " + table.name +
-                                " already, though the map says they are on " + journal_.from + ": look at them, then delete them there");
+      scope_.refusals.push_back("shard " + journal_.to + " has " + there.rows + " rows of these buckets in " +
+                                table.name + " already, though the map says they are on " + journal_.from +
+                                ": look at them, then delete them there");
   }
 }
 
 void MoveStage::print_plan() {
   require_empty_target();
-  out_ << "move buckets " << journal_.buckets << " of database " << database_->name << " from shard " << journal_.from << " to shard "
-       << journal_.to << ", map version " << journal_.old_version << " -> " << journal_.new_version << "\n";
-  for (const auto& table : scope_.tables) out_ << "  " << table.name << ": " << checksum_of(*source_, table).rows << " rows\n";
+  out_ << "move buckets " << journal_.buckets << " of database " << database_->name << " from shard " << journal_.from
+       << " to shard " << journal_.to << ", map version " << journal_.old_version << " -> " << journal_.new_version
+       << "\n";
+  for (const auto& table : scope_.tables)
+    out_ << "  " << table.name << ": " << checksum_of(*source_, table).rows << " rows\n";
   for (const auto& [table, month] : months_)
     out_ << "  make " << schema::partition_name(table->rule->name, month) << " on " << journal_.to << "\n";
-  if (scope_.needs_replica_role) out_ << "  triggers and foreign keys stay quiet (session_replication_role = replica)\n";
+  if (scope_.needs_replica_role)
+    out_ << "  triggers and foreign keys stay quiet (session_replication_role = replica)\n";
   for (const auto& refusal : scope_.refusals) out_ << "  REFUSED: " << refusal << "\n";
 }
 
@@ -181,7 +191,7 @@ void MoveStage::prepare_configuration() {
   auto text = edit_map(old_text_, edit());
   if (!text) throw Failure(text.error().message + " in " + settings_.file + " (" + text.error().hint + ")");
   new_text_ = std::move(text).value();
-  const std::string path = settings_.file + ".move-check";   // beside it: relative paths mean the same
+  const std::string path = settings_.file + ".move-check";  // beside it: relative paths mean the same
   write_beside(settings_.file, path, new_text_);
   try {
     check_edit(path);
@@ -202,11 +212,12 @@ void MoveStage::check_edit(const std::string& path) const {
     auto wanted = database_->shards[i].buckets;
     for (const auto& changed : edit().shards)
       if (changed.name == database.shards[i].name) wanted = changed.buckets;
-    right = database.shards[i].name == database_->shards[i].name && database.shards[i].primary == database_->shards[i].primary &&
-            database.shards[i].buckets == wanted;
+    right = database.shards[i].name == database_->shards[i].name &&
+            database.shards[i].primary == database_->shards[i].primary && database.shards[i].buckets == wanted;
   }
   if (!right || !schema::BucketMap::from(database))
-    throw Failure("the edited " + settings_.file + " would not say what it should; write it as in docs/configuration.md");
+    throw Failure("the edited " + settings_.file +
+                  " would not say what it should; write it as in docs/configuration.md");
 }
 
 void MoveStage::make_months() {
@@ -228,7 +239,8 @@ void MoveStage::lock_empty_target() {
   begin_locked(*target_, "READ COMMITTED", scope_.tables, options_.lock_timeout);
   for (const auto& table : scope_.tables)
     if (!checksum_of(*target_, table).empty())
-      throw Failure("shard " + journal_.to + " got rows of these buckets in " + table.name + " meanwhile: somebody writes around Weir");
+      throw Failure("shard " + journal_.to + " got rows of these buckets in " + table.name +
+                    " meanwhile: somebody writes around Weir");
   journal_.copying = true;
   journal_.save(settings_.file);
 }
@@ -238,9 +250,10 @@ void MoveStage::copy(const Checkpoint& checkpoint) {
     checkpoint();
     const std::uint64_t bytes = copy_rows(*source_, *target_, table, checkpoint);
     verify_copy(table);
-    out_ << "copied " << table.name << ": " << journal_.copied[table.name].rows << " rows, " << bytes << " bytes, checksums agree\n";
+    out_ << "copied " << table.name << ": " << journal_.copied[table.name].rows << " rows, " << bytes
+         << " bytes, checksums agree\n";
   }
-  journal_.save(settings_.file);   // before the commit: --recover then knows what the source had
+  journal_.save(settings_.file);  // before the commit: --recover then knows what the source had
   target_->query("COMMIT", kPatient);
 }
 
@@ -248,8 +261,8 @@ void MoveStage::verify_copy(const MovedTable& table) {
   const Checksum here = checksum_of(*source_, table);
   const Checksum there = checksum_of(*target_, table);
   if (here != there)
-    throw Failure(table.name + ": the copy differs: " + here.rows + " rows (checksum " + here.sum + ") on " + journal_.from + ", " +
-                  there.rows + " (" + there.sum + ") on " + journal_.to);
+    throw Failure(table.name + ": the copy differs: " + here.rows + " rows (checksum " + here.sum + ") on " +
+                  journal_.from + ", " + there.rows + " (" + there.sum + ") on " + journal_.to);
   journal_.copied[table.name] = here;
 }
 
@@ -274,7 +287,8 @@ void MoveStage::set_map_version(std::uint64_t from_version, std::uint64_t to_ver
                         kPatient);
       const auto now = client::read_identity(*shards_[i], kPatient);
       if (!now || now->map_version != to_version)
-        throw Failure("shard " + shard.name + ": its identity row does not say map version " + std::to_string(to_version));
+        throw Failure("shard " + shard.name + ": its identity row does not say map version " +
+                      std::to_string(to_version));
     } catch (const pqxx::failure& e) {
       throw Failure("shard " + shard.name + ": map version " + std::to_string(to_version) + ": " + e.what());
     }
@@ -308,8 +322,8 @@ void MoveStage::require_unchanged_source(const MoveJournal& journal) {
     const Checksum now = checksum_of(*connection, table);
     if (then == journal.copied.end() ? now.empty() : now == then->second) continue;
     throw Failure("shard " + journal_.from + ": " + table.name + " is not what was copied any more (" + now.rows +
-                  " rows now): somebody writes around Weir. Nothing was deleted there; bring the change to " + journal_.to +
-                  ", then delete the rows of these buckets on " + journal_.from);
+                  " rows now): somebody writes around Weir. Nothing was deleted there; bring the change to " +
+                  journal_.to + ", then delete the rows of these buckets on " + journal_.from);
   }
 }
 
@@ -322,7 +336,8 @@ void MoveStage::delete_moved(const MoveJournal& journal, const Checkpoint& check
   }
   const auto connection = open_for_rows(shard(journal_.from));
   for (const auto& table : scope_.tables)
-    out_ << "deleted " << delete_rows(*connection, table, checkpoint) << " rows of " << table.name << " from " << journal_.from << "\n";
+    out_ << "deleted " << delete_rows(*connection, table, checkpoint) << " rows of " << table.name << " from "
+         << journal_.from << "\n";
 }
 
 }  // namespace weir::migrate

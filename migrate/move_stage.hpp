@@ -1,5 +1,5 @@
-// MoveStage: the two shards of a move, everything that was found out about it, and its single steps. The order of the steps is
-// move_buckets.cpp's.
+// MoveStage: the two shards of a move, everything that was found out about it, and its single steps. The order of the
+// steps is move_buckets.cpp's.
 #pragma once
 
 #include <memory>
@@ -64,7 +64,7 @@ class MoveStage {
 
   [[nodiscard]] const config::Shard& shard(const std::string& name) const;
   [[nodiscard]] Connection connect(const config::Shard& shard) const;
-  Connection open_for_rows(const config::Shard& shard) const;   // prepared, triggers quiet if need be
+  Connection open_for_rows(const config::Shard& shard) const;  // prepared, triggers quiet if need be
   [[nodiscard]] MapEdit edit() const;
   void check_edit(const std::string& path) const;
   void require_empty_target();
@@ -77,8 +77,8 @@ class MoveStage {
   const config::Database* database_ = nullptr;
   std::vector<config::BucketRange> buckets_;
   MoveJournal journal_;
-  std::vector<Connection> shards_;        // for identities and locks, in the order of the shards
-  Connection source_, target_;            // for rows
+  std::vector<Connection> shards_;  // for identities and locks, in the order of the shards
+  Connection source_, target_;      // for rows
   MoveScope scope_;
   std::vector<std::pair<const MovedTable*, schema::Month>> months_;
 };

@@ -26,34 +26,40 @@ struct Parent {
   std::vector<schema::ExistingPartition> existing;
 };
 
-std::string name_of(const config::Table& table) { return table.schema.empty() ? table.name : table.schema + "." + table.name; }
+std::string name_of(const config::Table& table) {
+  return table.schema.empty() ? table.name : table.schema + "." + table.name;
+}
 
 void take_lock(Session& home) {
   pqxx::nontransaction tx{*home};
   if (tx.exec1(kTryLock)[0].as<bool>()) return;
-  throw Failure("another instance is making partitions (advisory lock on " + home.label() + "); try again later", kBusy);
+  throw Failure("another instance is making partitions (advisory lock on " + home.label() + "); try again later",
+                kBusy);
 }
 
 Parent look_up(pqxx::transaction_base& tx, const Session& session, const config::Table& table) {
-  const std::string quoted = table.schema.empty() ? tx.quote_name(table.name)
-                                                  : tx.quote_name(table.schema) + "." + tx.quote_name(table.name);
+  const std::string quoted =
+      table.schema.empty() ? tx.quote_name(table.name) : tx.quote_name(table.schema) + "." + tx.quote_name(table.name);
   const pqxx::result found = tx.exec_params(
       "SELECT c.oid, n.nspname, c.relkind = 'p', format_type(a.atttypid, NULL) FROM pg_class c"
       " JOIN pg_namespace n ON n.oid = c.relnamespace"
       " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped"
       " WHERE c.oid = to_regclass($1)",
       quoted, table.month->column);
-  if (found.empty()) throw Failure("shard " + session.shard() + " has no table " + name_of(table) + "; create it on every shard");
+  if (found.empty())
+    throw Failure("shard " + session.shard() + " has no table " + name_of(table) + "; create it on every shard");
   const pqxx::row row = found[0];
   if (!row[2].as<bool>() || row[3].is_null())
-    throw Failure("shard " + session.shard() + ": table " + name_of(table) + " is not partitioned by " + table.month->column +
-                  "; month.layout = \"native\" wants PARTITION BY RANGE (" + table.month->column + ")");
+    throw Failure("shard " + session.shard() + ": table " + name_of(table) + " is not partitioned by " +
+                  table.month->column + "; month.layout = \"native\" wants PARTITION BY RANGE (" + table.month->column +
+                  ")");
   Parent parent{row[1].as<std::string>(), row[3].as<std::string>(), {}};
   const pqxx::result children = tx.exec_params(
       "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
       " WHERE i.inhparent = $1::oid ORDER BY 1",
       row[0].as<std::string>());
-  for (const auto& child : children) parent.existing.push_back({child[0].as<std::string>(), child[1].as<std::string>("")});
+  for (const auto& child : children)
+    parent.existing.push_back({child[0].as<std::string>(), child[1].as<std::string>("")});
   return parent;
 }
 
@@ -80,7 +86,8 @@ void run_once(Session& session, const std::vector<std::string>& statements) {
   tx.commit();
 }
 
-// Queued behind a long transaction, ATTACH would make every later statement queue behind itself: so it gives up soon, and often.
+// Queued behind a long transaction, ATTACH would make every later statement queue behind itself: so it gives up soon,
+// and often.
 void run_with_retries(Session& session, const std::string& partition, const std::vector<std::string>& statements,
                       Deadline deadline) {
   for (;;) {
@@ -107,8 +114,10 @@ schema::Month month_now(const config::Table& table) {
   return *month;
 }
 
-bool report_problems(const Session& session, const config::Table& table, const schema::PartitionPlan& plan, std::ostream& out) {
-  for (const auto& problem : plan.problems) out << session.shard() << " " << name_of(table) << ": PROBLEM: " << problem << "\n";
+bool report_problems(const Session& session, const config::Table& table, const schema::PartitionPlan& plan,
+                     std::ostream& out) {
+  for (const auto& problem : plan.problems)
+    out << session.shard() << " " << name_of(table) << ": PROBLEM: " << problem << "\n";
   return plan.problems.empty();
 }
 
@@ -154,7 +163,8 @@ bool treat_table(std::vector<Session>& sessions, const config::Table& table, con
   const schema::Month now = options.now ? *options.now : month_now(table);
   bool complete = true;
   for (auto& session : sessions) {
-    const bool good = options.apply ? apply_on(session, table, now, options.patience, out) : print_plan(session, table, now, out);
+    const bool good =
+        options.apply ? apply_on(session, table, now, options.patience, out) : print_plan(session, table, now, out);
     complete = complete && good;
   }
   return print_admitted(sessions, table, now, out) && complete;
@@ -162,11 +172,13 @@ bool treat_table(std::vector<Session>& sessions, const config::Table& table, con
 
 }  // namespace
 
-void make_month(Session& session, const config::Table& table, schema::Month month, Duration patience, std::ostream& out) {
+void make_month(Session& session, const config::Table& table, schema::Month month, Duration patience,
+                std::ostream& out) {
   config::Table only = table;
   only.month->ahead = 0;
   if (!apply_on(session, only, month, patience, out))
-    throw Failure("shard " + session.shard() + ": month " + schema::partition_name(table.name, month) + " cannot be made");
+    throw Failure("shard " + session.shard() + ": month " + schema::partition_name(table.name, month) +
+                  " cannot be made");
 }
 
 bool partitions(const config::Database& database, const PartitionOptions& options, std::ostream& out) {

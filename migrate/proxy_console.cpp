@@ -75,7 +75,8 @@ void ProxyConsoles::resume(const std::string& database) {
     try {
       tell(proxy, "RESUME " + console_name(database));
     } catch (const Failure& e) {
-      if (std::string_view(e.what()).find("is not paused") != std::string_view::npos) continue;   // it was restarted since
+      if (std::string_view(e.what()).find("is not paused") != std::string_view::npos)
+        continue;  // it was restarted since
       failures += (failures.empty() ? "" : "; ") + std::string(e.what());
     }
   }

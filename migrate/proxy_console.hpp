@@ -11,13 +11,15 @@ namespace weir::migrate {
 
 class ProxyConsoles {
  public:
-  // Connection strings of consoles ("host=127.0.0.1 port=6432 user=weir"); the database is always "weir". Connects to all of
-  // them. Throws Failure naming the one that does not answer.
+  // Connection strings of consoles ("host=127.0.0.1 port=6432 user=weir"); the database is always "weir". Connects to
+  // all of them. Throws Failure naming the one that does not answer.
   ProxyConsoles(const std::vector<std::string>& conninfos, Duration patience);
 
-  // Waits until open transactions of `database` are over on every proxy. On failure those paused already are resumed; throws Failure.
+  // Waits until open transactions of `database` are over on every proxy. On failure those paused already are resumed;
+  // throws Failure.
   void pause(const std::string& database);
-  // Every proxy takes the new configuration file. Throws Failure naming the first that does not; reloaded() counts those before it.
+  // Every proxy takes the new configuration file. Throws Failure naming the first that does not; reloaded() counts
+  // those before it.
   void reload();
   [[nodiscard]] std::size_t reloaded() const { return reloaded_; }
   // Tries all of them before it throws Failure naming those that failed. One that was not paused is as it should be.

@@ -67,7 +67,8 @@ KeyText of_literal(const KeySource& source, const router::Arguments& arguments) 
     return {signed_text, schema::key_from_number(source.type, signed_text)};
   }
   const std::string inner = text.size() >= 2 ? text.substr(1, text.size() - 2) : "";
-  if (literal.kind != router::LiteralClass::string || inner.find('\'') != std::string::npos) return {text, std::nullopt};
+  if (literal.kind != router::LiteralClass::string || inner.find('\'') != std::string::npos)
+    return {text, std::nullopt};
   return {text, schema::key_from_text(source.type, inner)};
 }
 
@@ -126,13 +127,15 @@ bool print_refusal(const Error& error, std::ostream& out) {
 
 std::string role_text(const config::Database& database, const config::Shard& shard, const router::Plan& plan) {
   if (!plan.read_only) return "primary (" + client::conninfo_label(shard.primary) + "): not proven read-only";
-  if (shard.replicas.empty()) return "primary (" + client::conninfo_label(shard.primary) + "): the shard has no replica";
+  if (shard.replicas.empty())
+    return "primary (" + client::conninfo_label(shard.primary) + "): the shard has no replica";
   if (database.reads.consistency == config::Consistency::primary)
     return "primary (" + client::conninfo_label(shard.primary) + "): reads.consistency = \"primary\"";
   return "replica outside a transaction, where one is healthy and fresh enough; else primary";
 }
 
-void print_shard(const config::Database& database, const router::Plan& plan, const router::Route& route, std::ostream& out) {
+void print_shard(const config::Database& database, const router::Plan& plan, const router::Route& route,
+                 std::ostream& out) {
   const config::Shard& shard = database.shards[route.shard];
   line(out, "shard", route.any_shard ? "any" : shard.name + " (" + client::conninfo_label(shard.primary) + ")");
   line(out, "role", role_text(database, shard, plan));
@@ -171,7 +174,8 @@ bool route(const config::Database& database, const RouteRequest& request, std::o
   line(out, "effects", effects_text(plan.effects));
   for (const auto& why : plan.why) line(out, "why", why);
   if (!request.connect) line(out, "catalog", "the table rules of weir.toml alone; --connect looks at the database");
-  if (plan.refusal && (plan.target == router::Target::refused || database.sharding)) return print_refusal(*plan.refusal, out);
+  if (plan.refusal && (plan.target == router::Target::refused || database.sharding))
+    return print_refusal(*plan.refusal, out);
   if (!found) return print_refusal(found.error(), out);
   if (!bound) line(out, "shard", "known at Bind: give --param for $1 to $" + std::to_string(plan.parameters));
   return true;

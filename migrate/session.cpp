@@ -25,7 +25,8 @@ void require_primary(Session& session) {
 }  // namespace
 
 std::string maintenance_conninfo(const config::Database& database, const std::string& conninfo) {
-  const std::string own = database.maintenance.empty() ? conninfo : client::merge_conninfo(conninfo, database.maintenance);
+  const std::string own =
+      database.maintenance.empty() ? conninfo : client::merge_conninfo(conninfo, database.maintenance);
   client::ConninfoMap parts = client::parse_conninfo(client::with_weir_defaults(own, "weirctl"));
   parts.emplace("connect_timeout", "10");
   return client::format_conninfo(parts);
@@ -36,7 +37,8 @@ Session::Session(const config::Database& database, const std::string& shard, con
   try {
     connection_ = std::make_unique<pqxx::connection>(maintenance_conninfo(database, conninfo));
   } catch (const pqxx::failure& e) {
-    throw Failure("shard " + shard + " of database " + database.name + " (" + label_ + ") cannot be reached: " + e.what());
+    throw Failure("shard " + shard + " of database " + database.name + " (" + label_ +
+                  ") cannot be reached: " + e.what());
   }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -74,7 +76,8 @@ std::vector<const config::Database*> databases_of(const config::Settings& settin
   std::vector<const config::Database*> chosen;
   for (const auto& database : settings.databases)
     if (name.empty() || database.name == name) chosen.push_back(&database);
-  if (chosen.empty()) throw Failure(settings.file + " has no database " + (name.empty() ? "at all" : "\"" + name + "\""));
+  if (chosen.empty())
+    throw Failure(settings.file + " has no database " + (name.empty() ? "at all" : "\"" + name + "\""));
   return chosen;
 }
 

@@ -26,23 +26,23 @@ class Failure : public std::runtime_error {
 };
 
 // Exit statuses of weirctl beside 0 and 1.
-inline constexpr int kBusy = 75;   // EX_TEMPFAIL: another instance is at it; try later
+inline constexpr int kBusy = 75;  // EX_TEMPFAIL: another instance is at it; try later
 
-// Logs in as database.maintenance says, with gssencmode=disable and application_name=weirctl. Notices are dropped. Throws Failure
-// naming the shard. Never reconnects.
+// Logs in as database.maintenance says, with gssencmode=disable and application_name=weirctl. Notices are dropped.
+// Throws Failure naming the shard. Never reconnects.
 class Session {
  public:
   Session(const config::Database& database, const std::string& shard, const std::string& conninfo);
   [[nodiscard]] pqxx::connection& operator*() { return *connection_; }
   [[nodiscard]] pqxx::connection* operator->() { return connection_.get(); }
   [[nodiscard]] const std::string& shard() const { return shard_; }
-  [[nodiscard]] const std::string& label() const { return label_; }   // "10.0.0.1:5432/app"
+  [[nodiscard]] const std::string& label() const { return label_; }  // "10.0.0.1:5432/app"
 
  private:
   std::string shard_;
   std::string label_;
   std::unique_ptr<pqxx::connection> connection_;
-  std::unique_ptr<pqxx::quiet_errorhandler> quiet_;   // goes before the connection
+  std::unique_ptr<pqxx::quiet_errorhandler> quiet_;  // goes before the connection
 };
 
 // To every shard's primary, in the order of the shards. Throws Failure if one is away or is no primary.
@@ -57,7 +57,8 @@ class Session {
 // The settings of `file`, or Failure with every mistake in it.
 [[nodiscard]] config::Settings load_settings(const std::string& file);
 // Those databases of `settings` that `name` means: all for "". Throws Failure for an unknown name.
-[[nodiscard]] std::vector<const config::Database*> databases_of(const config::Settings& settings, const std::string& name);
+[[nodiscard]] std::vector<const config::Database*> databases_of(const config::Settings& settings,
+                                                                const std::string& name);
 // The one database `name` means; "" where there is only one.
 [[nodiscard]] const config::Database& one_database(const config::Settings& settings, const std::string& name);
 

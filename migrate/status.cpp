@@ -50,10 +50,12 @@ void identify(Line& line, pqxx::transaction_base& tx, const config::Database& da
   if (identity) line.map = std::to_string(identity->map_version);
   const auto verdict = schema::check_identity(database, line.shard, identity);
   if (verdict) return;
-  line.bad(verdict.error().hint.empty() ? verdict.error().message : verdict.error().message + " (" + verdict.error().hint + ")");
+  line.bad(verdict.error().hint.empty() ? verdict.error().message
+                                        : verdict.error().message + " (" + verdict.error().hint + ")");
 }
 
-Line look_at(const config::Database& database, const config::Shard& shard, const std::string& conninfo, policy::Role role) {
+Line look_at(const config::Database& database, const config::Shard& shard, const std::string& conninfo,
+             policy::Role role) {
   Line line{shard.name, role == policy::Role::primary ? "primary" : "replica", client::conninfo_label(conninfo)};
   if (database.sharding) line.buckets = config::format_bucket_ranges(shard.buckets);
   try {
@@ -69,8 +71,8 @@ Line look_at(const config::Database& database, const config::Shard& shard, const
 
 void print(const std::vector<Line>& lines, std::ostream& out) {
   const auto row = [&out](const Line& l) {
-    out << "  " << std::left << std::setw(12) << l.shard << std::setw(9) << l.role << std::setw(30) << l.backend << std::setw(6)
-        << l.map << std::setw(10) << l.lag << std::setw(20) << l.buckets << l.state << "\n";
+    out << "  " << std::left << std::setw(12) << l.shard << std::setw(9) << l.role << std::setw(30) << l.backend
+        << std::setw(6) << l.map << std::setw(10) << l.lag << std::setw(20) << l.buckets << l.state << "\n";
   };
   Line head{"shard", "role", "backend", "state", "map", "lag", "buckets"};
   row(head);
@@ -88,8 +90,9 @@ bool status(const config::Database& database, std::ostream& out) {
   }
   out << "database " << database.name;
   if (database.sharding)
-    out << ": " << database.sharding->buckets << " buckets by " << (database.sharding->function == config::HashFunction::hash ? "hash" : "modulo")
-        << ", map version " << database.sharding->map_version;
+    out << ": " << database.sharding->buckets << " buckets by "
+        << (database.sharding->function == config::HashFunction::hash ? "hash" : "modulo") << ", map version "
+        << database.sharding->map_version;
   out << "\n";
   print(lines, out);
   bool good = true;

@@ -27,19 +27,22 @@ using Command = std::function<int()>;
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help, Common& common) {
   CLI::App* command = parent.add_subcommand(name, help);
   command->add_option("-c,--config", common.file, "the configuration file")->capture_default_str();
-  command->add_option("-d,--database", common.database, "one database of it (default: all; for one-database commands: the only one)");
+  command->add_option("-d,--database", common.database,
+                      "one database of it (default: all; for one-database commands: the only one)");
   return command;
 }
 
 bool for_each_database(const Common& common, const std::function<bool(const Database&)>& action) {
   const Settings settings = weir::migrate::load_settings(common.file);
   bool good = true;
-  for (const Database* database : weir::migrate::databases_of(settings, common.database)) good = action(*database) && good;
+  for (const Database* database : weir::migrate::databases_of(settings, common.database))
+    good = action(*database) && good;
   return good;
 }
 
 void add_init(CLI::App& app, Common& common, Command& chosen) {
-  CLI::App* command = add_command(app, "init", "create schema weir and the identity row on every shard (idempotent)", common);
+  CLI::App* command =
+      add_command(app, "init", "create schema weir and the identity row on every shard (idempotent)", common);
   auto options = std::make_shared<weir::migrate::InitOptions>();
   command->add_flag("--plan", options->plan_only, "print the statements, change nothing");
   command->add_flag("--raise-map-version", options->raise_map_version,
@@ -84,21 +87,26 @@ void add_partitions(CLI::App& app, Common& common, Command& chosen) {
   CLI::App* parent = app.add_subcommand("partitions", "monthly partitions, made ahead of time on every shard");
   parent->require_subcommand(1);
   for (const bool apply : {false, true}) {
-    CLI::App* command = apply ? add_command(*parent, "apply", "make what is missing", common)
-                              : add_command(*parent, "plan", "print what is missing (exit status 1 if something is)", common);
+    CLI::App* command =
+        apply ? add_command(*parent, "apply", "make what is missing", common)
+              : add_command(*parent, "plan", "print what is missing (exit status 1 if something is)", common);
     auto month = std::make_shared<std::string>();
     command->add_option("--month", *month, "as if this were the current month (YYYY-MM)");
     command->callback([&common, &chosen, month, apply] {
       chosen = [&common, month, apply] {
         const weir::migrate::PartitionOptions options{apply, parse_month(*month)};
-        return for_each_database(common, [&](const Database& d) { return weir::migrate::partitions(d, options, std::cout); }) ? 0 : 1;
+        return for_each_database(common,
+                                 [&](const Database& d) { return weir::migrate::partitions(d, options, std::cout); })
+                   ? 0
+                   : 1;
       };
     });
   }
 }
 
 void add_status(CLI::App& app, Common& common, Command& chosen) {
-  CLI::App* command = add_command(app, "status", "every backend: reachable, role, identity, map version, lag, buckets", common);
+  CLI::App* command =
+      add_command(app, "status", "every backend: reachable, role, identity, map version, lag, buckets", common);
   command->callback([&common, &chosen] {
     chosen = [&common] {
       return for_each_database(common, [](const Database& d) { return weir::migrate::status(d, std::cout); }) ? 0 : 1;
@@ -107,15 +115,18 @@ void add_status(CLI::App& app, Common& common, Command& chosen) {
 }
 
 void add_move_buckets(CLI::App& app, Common& common, Command& chosen) {
-  CLI::App* command = add_command(app, "move-buckets", "move the rows of some buckets to another shard, with the database paused", common);
+  CLI::App* command = add_command(app, "move-buckets",
+                                  "move the rows of some buckets to another shard, with the database paused", common);
   auto options = std::make_shared<weir::migrate::MoveOptions>();
   auto recover = std::make_shared<bool>(false);
   command->add_option("--from", options->from, "the shard that holds the buckets");
   command->add_option("--to", options->to, "the shard that gets them");
   command->add_option("--buckets", options->buckets, "which: \"0-99,200\"");
-  command->add_option("--admin", options->admin, "console of a proxy, \"host=... port=... user=...\"; once for each proxy");
+  command->add_option("--admin", options->admin,
+                      "console of a proxy, \"host=... port=... user=...\"; once for each proxy");
   auto patience = std::make_shared<unsigned>(60);
-  command->add_option("--pause-timeout", *patience, "seconds for open transactions to end, and for each console command")
+  command
+      ->add_option("--pause-timeout", *patience, "seconds for open transactions to end, and for each console command")
       ->capture_default_str();
   command->add_flag("--no-proxy", options->no_proxy, "no proxy serves the database now");
   command->add_flag("--dry-run", options->dry_run, "show what would move, change nothing");
@@ -154,7 +165,7 @@ int run(const Command& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);   // a lost backend is an error message, not the end of the process
+  std::signal(SIGPIPE, SIG_IGN);  // a lost backend is an error message, not the end of the process
   CLI::App app{"weirctl: operations on the databases behind Weir"};
   app.require_subcommand(1);
   Common common;

@@ -27,7 +27,8 @@ std::shared_ptr<const schema::Catalog> load_catalog(const config::Database& data
     for (const auto& row : tx.exec(std::string(sql))) {
       auto& out = rows.emplace_back();
       for (const auto& field : row)
-        out.push_back(field.is_null() ? std::nullopt : std::optional<std::string>(std::string(field.c_str(), field.size())));
+        out.push_back(field.is_null() ? std::nullopt
+                                      : std::optional<std::string>(std::string(field.c_str(), field.size())));
     }
     return rows;
   });

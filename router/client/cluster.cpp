@@ -115,15 +115,17 @@ struct Cluster::Impl {
 
   void add_shard(schema::ShardId id) {
     const config::Shard& shard = database.shards[id];
-    MonitorSettings monitor{settings.health.interval, settings.health.timeout, database.reads.max_lag,
-                            monitor_conninfo(shard.primary), {}};
+    MonitorSettings monitor{
+        settings.health.interval, settings.health.timeout, database.reads.max_lag, monitor_conninfo(shard.primary), {}};
     std::vector<std::unique_ptr<Backend>> replicas;
     for (const auto& replica : shard.replicas) {
       const std::string label = "replica" + std::to_string(replicas.size() + 1);
-      replicas.push_back(backend(shard, label, replica_conninfo(replica.conninfo), policy::Role::replica, replica.weight));
+      replicas.push_back(
+          backend(shard, label, replica_conninfo(replica.conninfo), policy::Role::replica, replica.weight));
       monitor.replicas.push_back(monitor_conninfo(replica.conninfo));
     }
-    auto primary = backend(shard, "primary", conninfo(shard.primary, options.application_name), policy::Role::primary, 1);
+    auto primary =
+        backend(shard, "primary", conninfo(shard.primary, options.application_name), policy::Role::primary, 1);
     access.push_back(std::make_shared<ShardAccess>(ShardSettings{id, database.reads, map.buckets()}, std::move(primary),
                                                    std::move(replicas)));
     if (!shard.replicas.empty()) monitors.push_back(std::make_unique<ShardMonitor>(access.back(), std::move(monitor)));
@@ -135,7 +137,8 @@ struct Cluster::Impl {
                                " must be an integer");
   }
 
-  // The kinds of the listed tables' key columns, looked up once. A table that does not exist yet is no reason to fail for good.
+  // The kinds of the listed tables' key columns, looked up once. A table that does not exist yet is no reason to fail
+  // for good.
   void require_kind_of_key(const Key& key, Lease& lease) {
     if (!database.sharding) return;
     const std::lock_guard lock(kinds_mutex);
@@ -149,7 +152,8 @@ struct Cluster::Impl {
     pqxx::transaction<pqxx::repeatable_read, pqxx::read_only> tx{lease.connection()};
     const auto catalog = load_catalog(database, tx);
     for (const auto& relation : catalog->relations())
-      if (relation.key_type && relation.placement == schema::Placement::sharded) kinds.push_back(kind_of(*relation.key_type));
+      if (relation.key_type && relation.placement == schema::Placement::sharded)
+        kinds.push_back(kind_of(*relation.key_type));
   }
 
   ShardAccess& at(schema::ShardId shard) const {
@@ -159,12 +163,12 @@ struct Cluster::Impl {
 
   const config::Settings settings;
   const ClusterOptions options;
-  const config::Database& database;   // in settings
+  const config::Database& database;  // in settings
   const schema::BucketMap map;
   std::mutex kinds_mutex;
   std::vector<KeyKind> kinds;
   std::vector<std::shared_ptr<ShardAccess>> access;
-  std::vector<std::unique_ptr<ShardMonitor>> monitors;   // gone before what they watch
+  std::vector<std::unique_ptr<ShardMonitor>> monitors;  // gone before what they watch
 };
 
 Cluster::Cluster(const std::string& file, ClusterOptions options) : Cluster(load_settings(file), std::move(options)) {}
@@ -184,8 +188,12 @@ Lease Cluster::write(const Key& key, Deadline deadline) {
   return lease;
 }
 
-Lease Cluster::read_shard(schema::ShardId shard, Deadline deadline) { return impl_->at(shard).read(std::nullopt, deadline); }
-Lease Cluster::write_shard(schema::ShardId shard, Deadline deadline) { return impl_->at(shard).write(std::nullopt, deadline); }
+Lease Cluster::read_shard(schema::ShardId shard, Deadline deadline) {
+  return impl_->at(shard).read(std::nullopt, deadline);
+}
+Lease Cluster::write_shard(schema::ShardId shard, Deadline deadline) {
+  return impl_->at(shard).write(std::nullopt, deadline);
+}
 
 schema::ShardId Cluster::shard_of(const Key& key) const { return impl_->map.shard_of_bucket(bucket_of(key)); }
 

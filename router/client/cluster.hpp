@@ -10,8 +10,9 @@
 //   pqxx::read_transaction rx{reader.connection()};
 //   const std::string works = cluster.table_for("works", std::chrono::system_clock::now());   // "works_202401"
 //
-// It reads the proxy's weir.toml ([listen] and [auth] are not needed) and decides by the proxy's own classes: schema::BucketMap,
-// schema identity, policy::CircuitBreaker, policy::judge, policy::choose. A service may use the proxy and this library side by side.
+// It reads the proxy's weir.toml ([listen] and [auth] are not needed) and decides by the proxy's own classes:
+// schema::BucketMap, schema identity, policy::CircuitBreaker, policy::judge, policy::choose. A service may use the
+// proxy and this library side by side.
 //
 // A service that only wants the decision, without connections, uses weir::router (pure, no I/O):
 //
@@ -44,8 +45,8 @@
 namespace weir::client {
 
 struct ClusterOptions {
-  std::string database = {};               // its name in weir.toml; empty: the only one there
-  std::string user = {};                   // over the backends' connection strings; empty: theirs
+  std::string database = {};  // its name in weir.toml; empty: the only one there
+  std::string user = {};      // over the backends' connection strings; empty: theirs
   std::string password = {};
   std::string application_name = "weir_client";
   std::optional<unsigned> pool_size = {};  // connections for each backend; default: database.pool_size, pool.size
@@ -55,8 +56,8 @@ struct ClusterOptions {
 struct BackendStatus {
   std::string shard;
   bool replica = false;
-  bool usable = true;         // replica: the monitor's verdict. A primary's circuit is in `pool`.
-  std::string reason;         // why not
+  bool usable = true;  // replica: the monitor's verdict. A primary's circuit is in `pool`.
+  std::string reason;  // why not
   PoolCounters pool;
 };
 
@@ -65,21 +66,22 @@ class Cluster {
   // Reads `file`. Connects to nothing yet, but for the monitors of shards with replicas. Throws ConfigurationError.
   explicit Cluster(const std::string& file, ClusterOptions options = {});
   explicit Cluster(config::Settings settings, ClusterOptions options = {});
-  ~Cluster();   // leases that are still out stay good
+  ~Cluster();  // leases that are still out stay good
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
   // A connection for reading the rows of `key`: read-only, to a replica that is healthy and fresh enough for
-  // database.reads (balanced over them), else to the primary. What was committed through a write(key) lease of this Cluster that
-  // has been given back is seen ("read_your_writes"); other processes' writes may be missing for up to max_lag.
+  // database.reads (balanced over them), else to the primary. What was committed through a write(key) lease of this
+  // Cluster that has been given back is seen ("read_your_writes"); other processes' writes may be missing for up to
+  // max_lag.
   //
-  // Waits in turn when all connections are in use. Throws PoolTimeout at the deadline (default: pool.wait_timeout from now),
-  // BackendUnavailable, and pqxx::argument_error for a key of another kind than the key columns.
+  // Waits in turn when all connections are in use. Throws PoolTimeout at the deadline (default: pool.wait_timeout from
+  // now), BackendUnavailable, and pqxx::argument_error for a key of another kind than the key columns.
   [[nodiscard]] Lease read(const Key& key, Deadline deadline);
   [[nodiscard]] Lease read(const Key& key) { return read(key, default_deadline()); }
 
-  // A connection to the primary of the key's shard. Write rows of this key only (and reference tables never: they are the same on every
-  // shard); to write other keys' rows too, take write_shard().
+  // A connection to the primary of the key's shard. Write rows of this key only (and reference tables never: they are
+  // the same on every shard); to write other keys' rows too, take write_shard().
   [[nodiscard]] Lease write(const Key& key, Deadline deadline);
   [[nodiscard]] Lease write(const Key& key) { return write(key, default_deadline()); }
 
@@ -98,8 +100,9 @@ class Cluster {
   [[nodiscard]] const std::string& shard_name(schema::ShardId shard) const;
   [[nodiscard]] const schema::BucketMap& map() const;
 
-  // The monthly partition of `table` that holds rows of that instant, in the table's time zone: "works" to "works_202401". Throws
-  // pqxx::argument_error for a table without `month`. `table` may be schema-qualified; the result is then, too.
+  // The monthly partition of `table` that holds rows of that instant, in the table's time zone: "works" to
+  // "works_202401". Throws pqxx::argument_error for a table without `month`. `table` may be schema-qualified; the
+  // result is then, too.
   [[nodiscard]] std::string table_for(std::string_view table, std::chrono::system_clock::time_point when) const;
 
   [[nodiscard]] std::vector<BackendStatus> backends() const;

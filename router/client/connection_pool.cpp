@@ -12,7 +12,8 @@ namespace {
 
 // Between two attempts to log in for one caller.
 constexpr auto kRetryPause = std::chrono::milliseconds(50);
-// A login that was given less time than this and ran out of it says more about the caller's haste than about the backend.
+// A login that was given less time than this and ran out of it says more about the caller's haste than about the
+// backend.
 constexpr auto kFairLoginTime = std::chrono::seconds(1);
 
 std::string millis(Duration d) {
@@ -24,12 +25,12 @@ std::string millis(Duration d) {
 ConnectionPool::ConnectionPool(PoolSettings settings) : settings_(std::move(settings)), breaker_(settings_.breaker) {}
 
 std::unique_ptr<ServerConnection> ConnectionPool::acquire(Deadline deadline) {
-  std::vector<Connection> dead;   // closed after the lock is given up: closing may block
+  std::vector<Connection> dead;  // closed after the lock is given up: closing may block
   {
     Lock lock(mutex_);
     Connection connection = wait_for_turn(lock, deadline);
     while (connection != nullptr && (!connection->quiet() || worn_out(*connection, Clock::now()))) {
-      dead.push_back(std::move(connection));   // its place is ours
+      dead.push_back(std::move(connection));  // its place is ours
       if (idle_.empty()) break;
       --open_;
       connection = std::move(idle_.back());
@@ -105,13 +106,14 @@ ConnectionPool::Connection ConnectionPool::try_open(Deadline deadline, std::stri
     const std::lock_guard lock(mutex_);
     breaker_.on_success();
     return connection;
-  } catch (const BackendUnavailable& e) {   // reached, but it must not serve: trying again at once is no use
+  } catch (const BackendUnavailable& e) {  // reached, but it must not serve: trying again at once is no use
     note_failure(true, e.what());
     throw;
   } catch (const pqxx::failure& e) {
     failure = e.what();
     const TimePoint now = Clock::now();
-    note_failure(!login.passed(now) || now - begun >= std::min<Duration>(settings_.connect_timeout, kFairLoginTime), failure);
+    note_failure(!login.passed(now) || now - begun >= std::min<Duration>(settings_.connect_timeout, kFairLoginTime),
+                 failure);
     return nullptr;
   } catch (...) {
     note_failure(true, "unexpected failure");
@@ -144,7 +146,7 @@ void ConnectionPool::note_failure(bool counts, const std::string& why) {
 
 void ConnectionPool::release(Connection connection, bool reusable) noexcept {
   if (connection == nullptr) return;
-  if (!reusable) connection.reset();   // before the lock: closing may block
+  if (!reusable) connection.reset();  // before the lock: closing may block
   const std::lock_guard lock(mutex_);
   if (connection != nullptr) {
     connection->idle_since = Clock::now();

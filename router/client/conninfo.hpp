@@ -18,8 +18,8 @@ using ConninfoMap = std::map<std::string, std::string>;
 // "10.0.0.1:5432/app", for messages: no password in it.
 [[nodiscard]] std::string conninfo_label(const std::string& conninfo);
 
-// What every connection of Weir's own gets: no GSSAPI negotiation, a bound on unacknowledged data, a name in pg_stat_activity.
-// The string's own values win over these.
+// What every connection of Weir's own gets: no GSSAPI negotiation, a bound on unacknowledged data, a name in
+// pg_stat_activity. The string's own values win over these.
 [[nodiscard]] std::string with_weir_defaults(const std::string& conninfo, const std::string& application_name);
 
 }  // namespace weir::client

@@ -1,5 +1,5 @@
-// What weir::client throws beside libpqxx's own exceptions. Each is also one of libpqxx's, so that code written for libpqxx
-// handles it as it is: a PoolTimeout is an insufficient_resources, a BackendUnavailable a broken_connection.
+// What weir::client throws beside libpqxx's own exceptions. Each is also one of libpqxx's, so that code written for
+// libpqxx handles it as it is: a PoolTimeout is an insufficient_resources, a BackendUnavailable a broken_connection.
 #pragma once
 
 #include <pqxx/except>
@@ -16,11 +16,14 @@ namespace weir::client {
 class PoolTimeout : public pqxx::insufficient_resources {
  public:
   PoolTimeout(const std::string& message, std::string pool, unsigned in_use, unsigned waiting)
-      : pqxx::insufficient_resources(message, "", "53300"), pool_(std::move(pool)), in_use_(in_use), waiting_(waiting) {}
+      : pqxx::insufficient_resources(message, "", "53300"),
+        pool_(std::move(pool)),
+        in_use_(in_use),
+        waiting_(waiting) {}
 
-  [[nodiscard]] const std::string& pool() const noexcept { return pool_; }   // "app/s0/primary"
+  [[nodiscard]] const std::string& pool() const noexcept { return pool_; }  // "app/s0/primary"
   [[nodiscard]] unsigned in_use() const noexcept { return in_use_; }
-  [[nodiscard]] unsigned waiting() const noexcept { return waiting_; }       // the others that still wait
+  [[nodiscard]] unsigned waiting() const noexcept { return waiting_; }  // the others that still wait
 
  private:
   std::string pool_;

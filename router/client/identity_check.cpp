@@ -12,7 +12,7 @@ std::optional<schema::Identity> read_identity(ServerConnection& connection, Dead
     if (rows.empty() || rows[0].size() < 3) return std::nullopt;
     return schema::Identity{rows[0][0].value_or(""), rows[0][1].value_or(""), std::stoull(rows[0][2].value_or("0"))};
   } catch (const pqxx::sql_error& e) {
-    if (e.sqlstate() == "42P01" || e.sqlstate() == "3F000") return std::nullopt;   // undefined table, schema
+    if (e.sqlstate() == "42P01" || e.sqlstate() == "3F000") return std::nullopt;  // undefined table, schema
     throw;
   }
 }
@@ -24,7 +24,7 @@ void check_role(ServerConnection& connection, const std::string& pool, policy::R
   policy::Probe probe;
   probe.reachable = true;
   probe.in_recovery = !rows.empty() && rows[0].at(0) == "t";
-  probe.receiver_connected = probe.in_recovery;   // how far behind it is, the monitor judges
+  probe.receiver_connected = probe.in_recovery;  // how far behind it is, the monitor judges
   probe.lag = Duration::zero();
   const policy::Verdict verdict = policy::judge(role, probe, Duration::zero());
   if (!verdict.usable) throw BackendUnavailable("pool " + pool + ": " + verdict.reason);
@@ -33,8 +33,9 @@ void check_role(ServerConnection& connection, const std::string& pool, policy::R
 }  // namespace
 
 std::function<void(ServerConnection&, Deadline)> backend_check(const config::Database& database, std::string shard,
-                                                              std::string pool, policy::Role role) {
-  return [&database, shard = std::move(shard), pool = std::move(pool), role](ServerConnection& connection, Deadline deadline) {
+                                                               std::string pool, policy::Role role) {
+  return [&database, shard = std::move(shard), pool = std::move(pool), role](ServerConnection& connection,
+                                                                             Deadline deadline) {
     check_role(connection, pool, role, deadline);
     if (!database.sharding) return;
     const auto verdict = schema::check_identity(database, shard, read_identity(connection, deadline));

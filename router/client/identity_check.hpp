@@ -14,10 +14,10 @@ namespace weir::client {
 // The identity row; nullopt: `weirctl init` never ran there. Throws as ServerConnection::query does.
 [[nodiscard]] std::optional<schema::Identity> read_identity(ServerConnection& connection, Deadline deadline);
 
-// A check for PoolSettings: throws BackendUnavailable, naming `pool`, when the server has another role or identity. `database`
-// must outlive it.
+// A check for PoolSettings: throws BackendUnavailable, naming `pool`, when the server has another role or identity.
+// `database` must outlive it.
 [[nodiscard]] std::function<void(ServerConnection&, Deadline)> backend_check(const config::Database& database,
-                                                                            std::string shard, std::string pool,
-                                                                            policy::Role role);
+                                                                             std::string shard, std::string pool,
+                                                                             policy::Role role);
 
 }  // namespace weir::client

@@ -23,10 +23,10 @@ class ShardAccess;
 //   tx.exec_params("INSERT INTO orders (user_id, item) VALUES ($1, $2)", user_id, item);
 //   tx.commit();
 //
-// What is left behind is undone before anybody else has the connection: an open transaction is rolled back, then DISCARD ALL
-// (settings, prepared statements, temporary tables, LISTEN, advisory locks). That costs one round trip at the end of every lease.
-// A connection that broke, or that cannot be cleaned within 5 s, is closed instead. Transactions (pqxx::work ...) made from
-// the lease must be gone before it.
+// What is left behind is undone before anybody else has the connection: an open transaction is rolled back, then
+// DISCARD ALL (settings, prepared statements, temporary tables, LISTEN, advisory locks). That costs one round trip at
+// the end of every lease. A connection that broke, or that cannot be cleaned within 5 s, is closed instead.
+// Transactions (pqxx::work ...) made from the lease must be gone before it.
 class Lease {
  public:
   Lease(Lease&& other) noexcept;
@@ -42,9 +42,10 @@ class Lease {
   void discard() noexcept;
 
   [[nodiscard]] schema::ShardId shard() const noexcept { return shard_; }
-  [[nodiscard]] const std::string& backend() const noexcept { return backend_; }   // "app/s0/primary"
+  [[nodiscard]] const std::string& backend() const noexcept { return backend_; }  // "app/s0/primary"
   [[nodiscard]] bool on_replica() const noexcept { return on_replica_; }
-  // True for read(): transactions are READ ONLY unless the session is told otherwise (a guard against mistakes, no fence).
+  // True for read(): transactions are READ ONLY unless the session is told otherwise (a guard against mistakes, no
+  // fence).
   [[nodiscard]] bool read_only() const noexcept { return read_only_; }
 
  private:
@@ -57,7 +58,7 @@ class Lease {
   std::unique_ptr<ServerConnection> server_;
   std::unique_ptr<LeasedConnection> view_;
   std::string backend_;
-  std::optional<std::uint32_t> bucket_;   // none: the whole shard
+  std::optional<std::uint32_t> bucket_;  // none: the whole shard
   schema::ShardId shard_ = 0;
   bool on_replica_ = false;
   bool read_only_ = false;

@@ -12,7 +12,7 @@ void ignore_notice(void*, const char*) {}
 }  // namespace
 
 LeasedConnection::LeasedConnection(pqxx::connectionpolicy::handle borrowed)
-    : pqxx::connection_base(policy_), policy_(borrowed) {   // the base only keeps the reference until init()
+    : pqxx::connection_base(policy_), policy_(borrowed) {  // the base only keeps the reference until init()
   init();
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"

@@ -1,8 +1,8 @@
 // LeasedConnection: libpqxx's view of a pooled server connection, made anew for every lease.
 //
-// libpqxx 6 keeps prepared statements, variables and receivers in its connection object, and reconnects silently. A fresh
-// object that borrows the PGconn remembers nothing of an earlier lease, and this one never reconnects: a connection that broke
-// stays broken (its identity was checked, a new one's would not be).
+// libpqxx 6 keeps prepared statements, variables and receivers in its connection object, and reconnects silently. A
+// fresh object that borrows the PGconn remembers nothing of an earlier lease, and this one never reconnects: a
+// connection that broke stays broken (its identity was checked, a new one's would not be).
 #pragma once
 
 #include <pqxx/connection_base>

@@ -1,8 +1,9 @@
 // ReadMarks: which buckets may be read from a replica, so that what was written is what is read (design §8).
 //
-// The shard's primary is asked for its position in numbered samples; a replica has reached sample n when it has replayed
-// that position. A bucket is primary-only while a write lease on it is out; when the lease comes back, the bucket is marked
-// with the number of the next sample to be sent, and a replica may serve it once it has reached a sample at least that new.
+// The shard's primary is asked for its position in numbered samples; a replica has reached sample n when it has
+// replayed that position. A bucket is primary-only while a write lease on it is out; when the lease comes back, the
+// bucket is marked with the number of the next sample to be sent, and a replica may serve it once it has reached a
+// sample at least that new.
 #pragma once
 
 #include <atomic>
@@ -35,18 +36,18 @@ class ReadMarks {
  private:
   struct Mark {
     std::atomic<std::uint32_t> writers{0};
-    std::atomic<std::uint64_t> sample{1};   // at start every bucket counts as just written
+    std::atomic<std::uint64_t> sample{1};  // at start every bucket counts as just written
   };
   Mark& at(Bucket bucket) { return marks_[bucket.value_or(buckets_)]; }
   void raise(std::atomic<std::uint64_t>& sample);
 
   std::uint32_t buckets_;
-  std::unique_ptr<Mark[]> marks_;   // one a bucket, the last for the whole shard
+  std::unique_ptr<Mark[]> marks_;  // one a bucket, the last for the whole shard
   std::atomic<std::uint64_t> sent_{0};
 };
 
-// A write-ahead log position of an insert pointer, as a replica can reach it: a page header (24 bytes, 40 at the start of a segment)
-// that nothing follows yet is not replayed. https://www.postgresql.org/docs/15/wal-internals.html
+// A write-ahead log position of an insert pointer, as a replica can reach it: a page header (24 bytes, 40 at the start
+// of a segment) that nothing follows yet is not replayed. https://www.postgresql.org/docs/15/wal-internals.html
 [[nodiscard]] std::uint64_t reachable_position(std::uint64_t insert_lsn, std::uint64_t segment_bytes) noexcept;
 
 }  // namespace weir::client

@@ -99,7 +99,8 @@ std::vector<ServerConnection::Row> ServerConnection::query(const std::string& sq
   return rows;
 }
 
-void ServerConnection::drain_results(std::vector<Row>& rows, std::string& failure, std::string& code, Deadline deadline) {
+void ServerConnection::drain_results(std::vector<Row>& rows, std::string& failure, std::string& code,
+                                     Deadline deadline) {
   for (;;) {
     while (PQisBusy(conn_) == 1) {
       wait(POLLIN, deadline, "waiting for a query");
@@ -115,7 +116,7 @@ void ServerConnection::drain_results(std::vector<Row>& rows, std::string& failur
       case PGRES_EMPTY_QUERY:
         rows.clear();
         break;
-      default: {   // libpq's enum, not ours: whatever else comes is a failure
+      default: {  // libpq's enum, not ours: whatever else comes is a failure
         const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
         failure = tidy(PQresultErrorMessage(result.get()));
         if (failure.empty()) failure = "unexpected answer";

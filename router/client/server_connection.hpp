@@ -1,7 +1,7 @@
 // ServerConnection: one PostgreSQL connection that a pool owns, with deadlines on everything it does.
 //
-// libpqxx 6 neither takes deadlines nor forgets prepared statements and variables when a connection changes hands. So the
-// pool owns the libpq connection, and every lease sees it through a fresh libpqxx object (leased_connection.hpp).
+// libpqxx 6 neither takes deadlines nor forgets prepared statements and variables when a connection changes hands. So
+// the pool owns the libpq connection, and every lease sees it through a fresh libpqxx object (leased_connection.hpp).
 #pragma once
 
 #include <optional>
@@ -17,7 +17,7 @@ namespace weir::client {
 class ServerConnection {
  public:
   using Row = std::vector<std::optional<std::string>>;
-  enum class Transaction { idle, open, unknown };   // unknown: busy, in COPY, or broken
+  enum class Transaction { idle, open, unknown };  // unknown: busy, in COPY, or broken
 
   // Logs in. Throws pqxx::broken_connection, naming the backend, when that fails or `deadline` passes. Name resolution
   // is libpq's and may take longer than the deadline.
@@ -32,11 +32,12 @@ class ServerConnection {
 
   // False once it is known to be dead.
   [[nodiscard]] bool alive();
-  // Alive, and nothing came from the server since it became idle. The FATAL of a server that shuts down may come well before the
-  // end of the connection, so one that said anything unasked is not worth the risk.
+  // Alive, and nothing came from the server since it became idle. The FATAL of a server that shuts down may come well
+  // before the end of the connection, so one that said anything unasked is not worth the risk.
   [[nodiscard]] bool quiet();
   [[nodiscard]] Transaction transaction() const;
-  // Ends an open transaction and everything else a lease left behind (DISCARD ALL). False: it could not be cleaned and must go.
+  // Ends an open transaction and everything else a lease left behind (DISCARD ALL). False: it could not be cleaned and
+  // must go.
   [[nodiscard]] bool reset(Deadline deadline);
   void spoil() noexcept { spoilt_ = true; }
 
@@ -44,7 +45,7 @@ class ServerConnection {
   [[nodiscard]] int pid() const;
   [[nodiscard]] TimePoint opened_at() const noexcept { return opened_at_; }
 
-  TimePoint idle_since{};   // kept by the pool
+  TimePoint idle_since{};  // kept by the pool
 
  private:
   [[nodiscard]] bool readable() const;

@@ -30,7 +30,7 @@ Lease ShardAccess::read(Bucket bucket, Deadline deadline) {
   while (Backend* replica = choose_replica(bucket, tried)) {
     try {
       return lease_from(*replica, bucket, true, deadline);
-    } catch (const pqxx::broken_connection&) {   // another replica, at last the primary
+    } catch (const pqxx::broken_connection&) {  // another replica, at last the primary
       tried.push_back(replica);
     }
   }
@@ -58,7 +58,8 @@ Backend* ShardAccess::choose_replica(Bucket bucket, const std::vector<const Back
   bool behind = false;
   for (const auto& replica : replicas_) {
     const PoolCounters counters = replica->pool->counters();
-    const bool healthy = replica->verdict().usable && std::find(tried.begin(), tried.end(), replica.get()) == tried.end();
+    const bool healthy =
+        replica->verdict().usable && std::find(tried.begin(), tried.end(), replica.get()) == tried.end();
     const bool fresh = replica->reached.load() >= *required;
     behind = behind || (healthy && !fresh);
     candidates.push_back({healthy && fresh, replica->weight, counters.in_use() + counters.waiting});
@@ -69,7 +70,7 @@ Backend* ShardAccess::choose_replica(Bucket bucket, const std::vector<const Back
 }
 
 Lease ShardAccess::lease_from(Backend& backend, Bucket bucket, bool read_only, Deadline deadline) {
-  const bool tell = read_only && backend.role == policy::Role::primary;   // replicas' sessions start read-only
+  const bool tell = read_only && backend.role == policy::Role::primary;  // replicas' sessions start read-only
   for (;;) {
     auto server = backend.pool->acquire(deadline);
     try {
@@ -85,7 +86,7 @@ Lease ShardAccess::lease_from(Backend& backend, Bucket bucket, bool read_only, D
       lease.on_replica_ = backend.role == policy::Role::replica;
       lease.read_only_ = read_only;
       return lease;
-    } catch (const pqxx::broken_connection&) {   // it died just now, unseen: the next one, or the pool says why not
+    } catch (const pqxx::broken_connection&) {  // it died just now, unseen: the next one, or the pool says why not
       backend.pool->release(std::move(server), false);
       if (deadline.passed(Clock::now())) throw;
     } catch (...) {

@@ -26,7 +26,7 @@ class Backend {
   const policy::Role role;
   const unsigned weight;
   const std::shared_ptr<ConnectionPool> pool;
-  std::atomic<std::uint64_t> reached{0};   // replica: the newest sample it has replayed
+  std::atomic<std::uint64_t> reached{0};  // replica: the newest sample it has replayed
 
   void set_verdict(policy::Verdict verdict);
   [[nodiscard]] policy::Verdict verdict() const;

@@ -61,8 +61,7 @@ ShardMonitor::ShardMonitor(std::shared_ptr<ShardAccess> access, MonitorSettings 
     replica_ticks_.push_back(std::make_unique<Ticker>(settings_.interval));
   access_->on_stale([this] { primary_tick_.poke(); });
   threads_.emplace_back([this] { watch_primary(); });
-  for (std::size_t i = 0; i < settings_.replicas.size(); ++i)
-    threads_.emplace_back([this, i] { watch_replica(i); });
+  for (std::size_t i = 0; i < settings_.replicas.size(); ++i) threads_.emplace_back([this, i] { watch_replica(i); });
 }
 
 ShardMonitor::~ShardMonitor() {
@@ -77,10 +76,11 @@ void ShardMonitor::watch_primary() {
   while (primary_tick_.wait()) {
     try {
       if (!connection)
-        connection = std::make_unique<ServerConnection>(settings_.primary, Deadline::after(Clock::now(), settings_.timeout));
+        connection =
+            std::make_unique<ServerConnection>(settings_.primary, Deadline::after(Clock::now(), settings_.timeout));
       settle_unknown_writers(*connection);
       sample(*connection);
-    } catch (const std::exception& e) {   // no new samples: what was written stays with the primary
+    } catch (const std::exception& e) {  // no new samples: what was written stays with the primary
       connection.reset();
       log::debug(concat(access_->primary().pool->settings().name, ": no sample: ", e.what()));
     }
@@ -115,7 +115,7 @@ void ShardMonitor::settle_unknown_writers(ServerConnection& connection) {
 void ShardMonitor::watch_replica(std::size_t index) {
   Backend& replica = *access_->replicas()[index];
   std::unique_ptr<ServerConnection> connection;
-  TimePoint not_before{};   // an unreachable replica is not logged in to at every sample
+  TimePoint not_before{};  // an unreachable replica is not logged in to at every sample
   while (replica_ticks_[index]->wait()) {
     if (!connection && Clock::now() < not_before) continue;
     try {

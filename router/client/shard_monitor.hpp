@@ -34,14 +34,14 @@ class Ticker {
 
 struct MonitorSettings {
   Duration interval = std::chrono::seconds(1);
-  Duration timeout = std::chrono::seconds(2);      // one probe, its login included
+  Duration timeout = std::chrono::seconds(2);  // one probe, its login included
   Duration max_lag{};
-  std::string primary;                             // connection strings of the monitor's own connections
-  std::vector<std::string> replicas;               // in the order of ShardAccess::replicas()
+  std::string primary;                // connection strings of the monitor's own connections
+  std::vector<std::string> replicas;  // in the order of ShardAccess::replicas()
 };
 
-// One thread for each backend, so that one that hangs delays no other. Started by the constructor, joined by the destructor
-// (which waits for probes under way). Not needed for a shard without replicas.
+// One thread for each backend, so that one that hangs delays no other. Started by the constructor, joined by the
+// destructor (which waits for probes under way). Not needed for a shard without replicas.
 class ShardMonitor {
  public:
   ShardMonitor(std::shared_ptr<ShardAccess> access, MonitorSettings settings);

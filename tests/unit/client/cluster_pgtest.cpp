@@ -19,7 +19,9 @@ TEST_F(ClusterTest, WritesEveryKeyToTheShardItsHashNames) {
   int found = 0;
   for (std::size_t shard = 0; shard < 2; ++shard) {
     tests::PgConnection server(clusters_->conninfo(shard));
-    EXPECT_EQ(server.value("SELECT count(*) FROM users WHERE (hashint8extended(id, 0) & 4095) / 2048 <> " + std::to_string(shard)), "0");
+    EXPECT_EQ(server.value("SELECT count(*) FROM users WHERE (hashint8extended(id, 0) & 4095) / 2048 <> " +
+                           std::to_string(shard)),
+              "0");
     found += std::stoi(server.value("SELECT count(*) FROM users"));
   }
   EXPECT_EQ(found, 100);
@@ -82,7 +84,7 @@ TEST_F(ClusterTest, FailsAtOnceWhileTheCircuitIsOpenAndSaysWhy) {
   away.databases[0].shards[1].primary = "host=127.0.0.1 port=1 dbname=app user=postgres";
   away.health.recovery_time = config::Millis(60'000);
   Cluster cluster(away);
-  EXPECT_THROW(static_cast<void>(cluster.write_shard(1)), BackendUnavailable);   // opens it
+  EXPECT_THROW(static_cast<void>(cluster.write_shard(1)), BackendUnavailable);  // opens it
   const TimePoint begun = Clock::now();
   try {
     static_cast<void>(cluster.write_shard(1));

@@ -13,14 +13,13 @@ TEST(Conninfo, QuotesWhatItWritesSoThatLibpqReadsItBack) {
 }
 
 TEST(Conninfo, OverridesWinAndTheRestStays) {
-  const auto merged = parse_conninfo(merge_conninfo("host=h port=5433 dbname=app user=alice", "user=weir password='p w'"));
+  const auto merged =
+      parse_conninfo(merge_conninfo("host=h port=5433 dbname=app user=alice", "user=weir password='p w'"));
   const ConninfoMap expected{{"host", "h"}, {"port", "5433"}, {"dbname", "app"}, {"user", "weir"}, {"password", "p w"}};
   EXPECT_EQ(merged, expected);
 }
 
-TEST(Conninfo, ReadsAUriToo) {
-  EXPECT_EQ(parse_conninfo("postgresql://bob@db:6000/app").at("port"), "6000");
-}
+TEST(Conninfo, ReadsAUriToo) { EXPECT_EQ(parse_conninfo("postgresql://bob@db:6000/app").at("port"), "6000"); }
 
 TEST(Conninfo, LabelsABackendWithoutItsPassword) {
   EXPECT_EQ(conninfo_label("host=10.0.0.1 dbname=app user=u password=secret"), "10.0.0.1:5432/app");

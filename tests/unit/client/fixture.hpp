@@ -27,10 +27,12 @@ class TwoShards : public testing::Test {
     for (std::size_t i = 0; i < 2; ++i) {
       tests::PgConnection connection(clusters_->conninfo(i));
       const schema::Identity identity{kCluster, "s" + std::to_string(i), 1};
-      for (const auto& statement : schema::init_statements(identity, static_cast<std::uint16_t>(i))) connection.exec(statement);
-      connection.exec("CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);"
-                      "CREATE TABLE orders (id bigint, user_id bigint, product text NOT NULL, amount numeric,"
-                      " created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (user_id, id))");
+      for (const auto& statement : schema::init_statements(identity, static_cast<std::uint16_t>(i)))
+        connection.exec(statement);
+      connection.exec(
+          "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);"
+          "CREATE TABLE orders (id bigint, user_id bigint, product text NOT NULL, amount numeric,"
+          " created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (user_id, id))");
     }
   }
   static void TearDownTestSuite() { clusters_.reset(); }
@@ -40,8 +42,10 @@ class TwoShards : public testing::Test {
     database.name = "app";
     database.sharding = config::Sharding{};
     for (std::size_t i = 0; i < 2; ++i) {
-      config::Shard shard{"s" + std::to_string(i), {{static_cast<std::uint32_t>(i * 2048), static_cast<std::uint32_t>(i * 2048 + 2047)}},
-                          clusters_->conninfo(i), {}};
+      config::Shard shard{"s" + std::to_string(i),
+                          {{static_cast<std::uint32_t>(i * 2048), static_cast<std::uint32_t>(i * 2048 + 2047)}},
+                          clusters_->conninfo(i),
+                          {}};
       if (replicas) shard.replicas.push_back({clusters_->replica_conninfo(i, 0), 1});
       database.shards.push_back(shard);
     }
@@ -60,11 +64,14 @@ class TwoShards : public testing::Test {
   // Connections of the application at the server, as the server counts them.
   static int connections(std::size_t shard, const std::string& application) {
     tests::PgConnection connection(clusters_->conninfo(shard));
-    return std::stoi(connection.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" + application + "'"));
+    return std::stoi(
+        connection.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" + application + "'"));
   }
 
-  static bool eventually(const std::function<bool()>& condition, std::chrono::seconds patience = std::chrono::seconds(20)) {
-    for (const TimePoint end = Clock::now() + patience; Clock::now() < end; std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+  static bool eventually(const std::function<bool()>& condition,
+                         std::chrono::seconds patience = std::chrono::seconds(20)) {
+    for (const TimePoint end = Clock::now() + patience; Clock::now() < end;
+         std::this_thread::sleep_for(std::chrono::milliseconds(20)))
       if (condition()) return true;
     return false;
   }

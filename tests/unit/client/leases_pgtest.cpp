@@ -90,7 +90,8 @@ TEST_F(LeaseTest, NeverReconnectsBehindItsBack) {
   const std::string pid = ask(lease, "SELECT pg_backend_pid()");
   tests::PgConnection(clusters_->conninfo(0)).exec("SELECT pg_terminate_backend(" + pid + ", 5000)");
   EXPECT_THROW(ask(lease, "SELECT 1"), std::exception);
-  EXPECT_THROW(ask(lease, "SELECT 1"), std::exception) << "it must stay broken: a new connection's identity is unchecked";
+  EXPECT_THROW(ask(lease, "SELECT 1"), std::exception)
+      << "it must stay broken: a new connection's identity is unchecked";
   lease.release();
   auto next = cluster.write_shard(0);
   EXPECT_NE(ask(next, "SELECT pg_backend_pid()"), pid);
@@ -179,7 +180,7 @@ TEST_F(LeaseTest, GivesUpConnectionsThatAreTooOld) {
   auto lease = std::make_unique<Lease>(cluster.write_shard(0));
   const std::string pid = ask(*lease, "SELECT pg_backend_pid()");
   lease.reset();
-  std::this_thread::sleep_for(std::chrono::milliseconds(60));   // the lifetime itself is what is tested
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));  // the lifetime itself is what is tested
   auto next = cluster.write_shard(0);
   EXPECT_NE(ask(next, "SELECT pg_backend_pid()"), pid);
 }

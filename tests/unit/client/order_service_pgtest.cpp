@@ -11,9 +11,12 @@ class OrderService : public TwoShards {
   static std::string configuration() {
     std::string text = "[[database]]\nname = \"app\"\n[database.sharding]\nbuckets = 4096\n";
     for (std::size_t i = 0; i < 2; ++i)
-      text += "[[database.shard]]\nname = \"s" + std::to_string(i) + "\"\nbuckets = \"" + (i == 0 ? "0-2047" : "2048-4095") +
-              "\"\nprimary = \"" + clusters_->conninfo(i) + "\"\nreplicas = [\"" + clusters_->replica_conninfo(i, 0) + "\"]\n";
-    return text + "[[database.table]]\nname = \"users\"\nkey = \"id\"\n[[database.table]]\nname = \"orders\"\nkey = \"user_id\"\n";
+      text += "[[database.shard]]\nname = \"s" + std::to_string(i) + "\"\nbuckets = \"" +
+              (i == 0 ? "0-2047" : "2048-4095") + "\"\nprimary = \"" + clusters_->conninfo(i) + "\"\nreplicas = [\"" +
+              clusters_->replica_conninfo(i, 0) + "\"]\n";
+    return text +
+           "[[database.table]]\nname = \"users\"\nkey = \"id\"\n[[database.table]]\nname = \"orders\"\nkey = "
+           "\"user_id\"\n";
   }
 
   static std::pair<int, std::string> run(const std::string& command) {
@@ -37,7 +40,9 @@ TEST_F(OrderService, AnswersEveryRequestOfAHundredAtATimeOnEightConnections) {
   for (std::size_t i = 0; i < 2; ++i) {
     tests::PgConnection server(clusters_->conninfo(i));
     orders += std::stoi(server.value("SELECT count(*) FROM orders"));
-    EXPECT_EQ(server.value("SELECT count(*) FROM orders WHERE (hashint8extended(user_id, 0) & 4095) / 2048 <> " + std::to_string(i)), "0");
+    EXPECT_EQ(server.value("SELECT count(*) FROM orders WHERE (hashint8extended(user_id, 0) & 4095) / 2048 <> " +
+                           std::to_string(i)),
+              "0");
   }
   EXPECT_EQ(orders, 2000);
   std::printf("%s", output.c_str());

@@ -30,7 +30,7 @@ TEST(ReadMarks, DemandASampleSentAfterTheWriteEnded) {
   ReadMarks marks(8);
   marks.next_sample();
   marks.write_begins(3U);
-  marks.next_sample();   // 2: sent while the write was under way, so it may be older than the commit
+  marks.next_sample();  // 2: sent while the write was under way, so it may be older than the commit
   marks.write_ends(3U);
   EXPECT_EQ(marks.required(3U), 3U);
   EXPECT_EQ(marks.required(4U), 1U);
@@ -57,7 +57,7 @@ TEST(ReadMarks, MarkEverythingForAnotherTimeline) {
 TEST(ReadMarks, NeverShowAReaderAnEndedWriteWithoutItsMark) {
   ReadMarks marks(1);
   std::atomic<bool> done{false};
-  std::atomic<std::uint64_t> ended{0};   // the least mark that a finished write demands
+  std::atomic<std::uint64_t> ended{0};  // the least mark that a finished write demands
   std::thread writer([&] {
     for (int i = 0; i < 20'000; ++i) {
       marks.write_begins(0U);
@@ -80,7 +80,8 @@ TEST(ReachablePosition, LeavesOutAPageHeaderThatNothingFollows) {
   EXPECT_EQ(reachable_position(5 * 8192 + 24, kSegment), 5U * 8192);
   EXPECT_EQ(reachable_position(3 * kSegment + 40, kSegment), 3 * kSegment);
   EXPECT_EQ(reachable_position(5 * 8192 + 32, kSegment), 5U * 8192 + 32);
-  EXPECT_EQ(reachable_position(5 * 8192 + 40, kSegment), 5U * 8192 + 40) << "a long header stands at a segment's start only";
+  EXPECT_EQ(reachable_position(5 * 8192 + 40, kSegment), 5U * 8192 + 40)
+      << "a long header stands at a segment's start only";
 }
 
 }  // namespace

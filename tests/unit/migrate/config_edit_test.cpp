@@ -48,7 +48,9 @@ TEST(ConfigEdit, ChangesTheLinesThatSayTheMapAndNoOthers) {
   const auto text = edit_map(kFile, edit());
   ASSERT_TRUE(text) << text.error().message;
   std::string expected = kFile;
-  const auto replace = [&expected](const std::string& from, const std::string& to) { expected.replace(expected.find(from), from.size(), to); };
+  const auto replace = [&expected](const std::string& from, const std::string& to) {
+    expected.replace(expected.find(from), from.size(), to);
+  };
   replace("map_version = 7   # raised", "map_version = 8   # raised");
   replace("buckets = \"0-7\"           # the", "buckets = \"2-7\"           # the");
   replace("buckets = '8-15'", "buckets = \"0-1,8-15\"");
@@ -65,10 +67,14 @@ TEST(ConfigEdit, WritesAMissingMapVersionBelowItsHeader) {
 }
 
 TEST(ConfigEdit, KeepsTheLinesEndsAsTheyAre) {
-  const auto text = edit_map("[[database]]\r\nname = \"app\"\r\n[database.sharding]\r\nmap_version = 1\r\n[[database.shard]]\r\nname = \"s0\"\r\nbuckets = \"0-3\"",
-                             {"app", {{"s0", {{1, 3}}}}, 2});
+  const auto text = edit_map(
+      "[[database]]\r\nname = \"app\"\r\n[database.sharding]\r\nmap_version = 1\r\n[[database.shard]]\r\nname = "
+      "\"s0\"\r\nbuckets = \"0-3\"",
+      {"app", {{"s0", {{1, 3}}}}, 2});
   ASSERT_TRUE(text) << text.error().message;
-  EXPECT_EQ(*text, "[[database]]\r\nname = \"app\"\r\n[database.sharding]\r\nmap_version = 2\r\n[[database.shard]]\r\nname = \"s0\"\r\nbuckets = \"1-3\"");
+  EXPECT_EQ(*text,
+            "[[database]]\r\nname = \"app\"\r\n[database.sharding]\r\nmap_version = 2\r\n[[database.shard]]\r\nname = "
+            "\"s0\"\r\nbuckets = \"1-3\"");
 }
 
 TEST(ConfigEdit, SaysWhatItDidNotFind) {
@@ -96,7 +102,9 @@ TEST(ConfigEdit, ReplacesAFileInOneStepWithItsMode) {
   std::filesystem::remove(path);
 }
 
-TEST(ConfigEdit, NamesAFileItCannotRead) { EXPECT_THROW(static_cast<void>(read_file("/nonexistent/weir.toml")), Failure); }
+TEST(ConfigEdit, NamesAFileItCannotRead) {
+  EXPECT_THROW(static_cast<void>(read_file("/nonexistent/weir.toml")), Failure);
+}
 
 }  // namespace
 }  // namespace weir::migrate

@@ -37,10 +37,11 @@ class ThreeShards : public testing::Test {
   void write_config(const std::string& sharding = "", const std::string& tables = kTables) const {
     const char* const ranges[] = {"0-5", "6-10", "11-15"};
     std::ofstream out(file());
-    out << "# A comment that stays.\n[[database]]\nname = \"app\"\n\n  [database.sharding]\n  buckets = 16\n" << sharding << "\n";
+    out << "# A comment that stays.\n[[database]]\nname = \"app\"\n\n  [database.sharding]\n  buckets = 16\n"
+        << sharding << "\n";
     for (std::size_t i = 0; i < 3; ++i)
-      out << "  [[database.shard]]\n  name = \"s" << i << "\"\n  buckets = \"" << ranges[i] << "\"   # of s" << i << "\n  primary = \""
-          << clusters_->conninfo(i) << "\"\n\n";
+      out << "  [[database.shard]]\n  name = \"s" << i << "\"\n  buckets = \"" << ranges[i] << "\"   # of s" << i
+          << "\n  primary = \"" << clusters_->conninfo(i) << "\"\n\n";
     out << tables;
   }
 
@@ -61,8 +62,10 @@ class ThreeShards : public testing::Test {
   }
 
   static constexpr const char* kTables =
-      "  [[database.table]]\n  name = \"users\"\n  key = \"id\"\n\n  [[database.table]]\n  name = \"orders\"\n  key = \"user_id\"\n\n"
-      "  [[database.table]]\n  name = \"works\"\n  key = \"user_id\"\n  month = { column = \"created_at\", ahead = 2 }\n\n"
+      "  [[database.table]]\n  name = \"users\"\n  key = \"id\"\n\n  [[database.table]]\n  name = \"orders\"\n  key = "
+      "\"user_id\"\n\n"
+      "  [[database.table]]\n  name = \"works\"\n  key = \"user_id\"\n  month = { column = \"created_at\", ahead = 2 "
+      "}\n\n"
       "  [[database.table]]\n  name = \"countries\"\n  reference = true\n";
 
   static inline std::unique_ptr<tests::Clusters> clusters_;

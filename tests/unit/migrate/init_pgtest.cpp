@@ -1,5 +1,4 @@
 #include "migrate/init.hpp"
-
 #include "migrate/status.hpp"
 #include "tests/unit/migrate/fixture.hpp"
 

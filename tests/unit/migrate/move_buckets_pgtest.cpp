@@ -1,9 +1,8 @@
 // Moving buckets without a proxy; tests/integration/test_move_buckets.py has one.
-#include "migrate/move_buckets.hpp"
-
 #include <atomic>
 #include <thread>
 
+#include "migrate/move_buckets.hpp"
 #include "migrate/move_stage.hpp"
 #include "tests/unit/migrate/fixture.hpp"
 
@@ -38,7 +37,9 @@ class MoveBuckets : public ThreeShards {
     rows_ = value(0, "SELECT count(*) FROM users WHERE " + moved());
   }
 
-  static std::string moved(const std::string& column = "id") { return "(hashint8extended(" + column + ", 0) & 15) IN (1, 4)"; }
+  static std::string moved(const std::string& column = "id") {
+    return "(hashint8extended(" + column + ", 0) & 15) IN (1, 4)";
+  }
 
   // Everything of all shards, however it lies.
   static std::string contents() {
@@ -46,7 +47,8 @@ class MoveBuckets : public ThreeShards {
     for (const char* table : {"users", "orders", "works"}) {
       std::vector<std::string> rows;
       for (std::size_t i = 0; i < 3; ++i)
-        for (const auto& row : sql(i, std::string("SELECT t::text FROM ") + table + " t")) rows.push_back(row[0].value_or(""));
+        for (const auto& row : sql(i, std::string("SELECT t::text FROM ") + table + " t"))
+          rows.push_back(row[0].value_or(""));
       std::sort(rows.begin(), rows.end());
       for (const auto& row : rows) all += row + "\n";
     }
@@ -60,8 +62,10 @@ class MoveBuckets : public ThreeShards {
     const std::string on_s1 = after ? "(1,4,6,7,8,9,10)" : "(6,7,8,9,10)";
     for (const auto& [table, key] : {std::pair("users", "id"), {"orders", "user_id"}, {"works", "user_id"}}) {
       const std::string bucket = std::string("(hashint8extended(") + key + ", 0) & 15)";
-      count += std::stoi(value(0, std::string("SELECT count(*) FROM ") + table + " WHERE " + bucket + " NOT IN " + on_s0));
-      count += std::stoi(value(1, std::string("SELECT count(*) FROM ") + table + " WHERE " + bucket + " NOT IN " + on_s1));
+      count +=
+          std::stoi(value(0, std::string("SELECT count(*) FROM ") + table + " WHERE " + bucket + " NOT IN " + on_s0));
+      count +=
+          std::stoi(value(1, std::string("SELECT count(*) FROM ") + table + " WHERE " + bucket + " NOT IN " + on_s1));
     }
     return count;
   }
@@ -189,18 +193,21 @@ TEST_F(Move, RefusesAnotherMapVersionOnAShard) {
 }
 
 TEST_F(Move, FiresNoTriggersOnEitherSide) {
-  everywhere("CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;"
-             "CREATE TRIGGER t BEFORE INSERT OR DELETE ON orders FOR EACH ROW EXECUTE FUNCTION boom()");
+  everywhere(
+      "CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;"
+      "CREATE TRIGGER t BEFORE INSERT OR DELETE ON orders FOR EACH ROW EXECUTE FUNCTION boom()");
   move();
   expect_new_state();
 }
 
 TEST_F(Move, RefusesTriggersThatItsRoleMayNotQuiet) {
-  everywhere("DROP ROLE IF EXISTS mover; CREATE ROLE mover LOGIN; GRANT USAGE ON SCHEMA public, weir TO mover;"
-             "GRANT ALL ON ALL TABLES IN SCHEMA public, weir TO mover");
+  everywhere(
+      "DROP ROLE IF EXISTS mover; CREATE ROLE mover LOGIN; GRANT USAGE ON SCHEMA public, weir TO mover;"
+      "GRANT ALL ON ALL TABLES IN SCHEMA public, weir TO mover");
   write_config("", "");
   std::string text = read_file(file());
-  for (std::size_t at = 0; (at = text.find("user=postgres", at)) != std::string::npos;) text.replace(at, 13, "user=mover");
+  for (std::size_t at = 0; (at = text.find("user=postgres", at)) != std::string::npos;)
+    text.replace(at, 13, "user=mover");
   std::ofstream(file()) << text << kTables;
   EXPECT_NE(failure_of([&] { move(); }).find("may not quiet"), std::string::npos);
   EXPECT_EQ(contents(), before_);
@@ -208,7 +215,7 @@ TEST_F(Move, RefusesTriggersThatItsRoleMayNotQuiet) {
 }
 
 TEST_F(Move, IsUndoneWhenTheCopyFails) {
-  sql(1, "ALTER TABLE works ADD CHECK (user_id < 100)");   // some rows go in before one does not
+  sql(1, "ALTER TABLE works ADD CHECK (user_id < 100)");  // some rows go in before one does not
   const std::string failure = failure_of([&] { move(); });
   EXPECT_NE(failure.find("everything was undone"), std::string::npos) << failure << out_.str();
   expect_old_state();
@@ -218,8 +225,9 @@ TEST_F(Move, IsUndoneWhenTheCopyFails) {
 }
 
 TEST_F(Move, IsUndoneWhenAnIdentityRowCannotBeRaised) {
-  sql(2, "CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
-         "CREATE TRIGGER t BEFORE UPDATE ON weir.identity FOR EACH ROW EXECUTE FUNCTION boom()");
+  sql(2,
+      "CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+      "CREATE TRIGGER t BEFORE UPDATE ON weir.identity FOR EACH ROW EXECUTE FUNCTION boom()");
   const std::string failure = failure_of([&] { move(); });
   EXPECT_NE(failure.find("everything was undone"), std::string::npos) << failure << out_.str();
   expect_old_state();
@@ -270,17 +278,19 @@ class KilledMove : public MoveBucketsFixed, public testing::WithParamInterface<i
         [&] { stage.set_map_version(1, 2); },
         [&] { stage.install_configuration(); },
         [&] { stage.unlock_source(); },
-        [&] { sql(0, "DELETE FROM orders WHERE ctid IN (SELECT ctid FROM orders WHERE " + moved("user_id") + " LIMIT 5)"); },
+        [&] {
+          sql(0, "DELETE FROM orders WHERE ctid IN (SELECT ctid FROM orders WHERE " + moved("user_id") + " LIMIT 5)");
+        },
     };
     for (int i = 0; i < steps; ++i) all[i]();
-    if (steps == kDeleting) {   // as delete_moved() notes before its first batch
+    if (steps == kDeleting) {  // as delete_moved() notes before its first batch
       stage.journal().deleting = true;
       stage.journal().save(stage.file());
     }
   }
   void recover() { recover_move(options(), out_); }
 
-  static constexpr int kDecided = 7;    // steps after which the new weir.toml is in place
+  static constexpr int kDecided = 7;  // steps after which the new weir.toml is in place
   static constexpr int kDeleting = 9;
 };
 
@@ -311,7 +321,8 @@ TEST_F(KilledMove, CanBeRecoveredWhenSomeIdentityRowsWereRaised) {
 
 TEST_F(KilledMove, DeletesNothingThatSomebodyChangedOnTheSource) {
   die_after(8);
-  sql(0, "UPDATE users SET name = 'changed behind our back' WHERE id = (SELECT min(id) FROM users WHERE " + moved() + ")");
+  sql(0,
+      "UPDATE users SET name = 'changed behind our back' WHERE id = (SELECT min(id) FROM users WHERE " + moved() + ")");
   const std::string failure = failure_of([&] { recover(); });
   EXPECT_NE(failure.find("writes around Weir"), std::string::npos) << failure;
   EXPECT_EQ(value(0, "SELECT count(*) FROM users WHERE " + moved()), rows_);

@@ -1,8 +1,7 @@
-#include "migrate/partitions.hpp"
-
 #include <atomic>
 #include <thread>
 
+#include "migrate/partitions.hpp"
 #include "tests/unit/migrate/fixture.hpp"
 
 namespace weir::migrate {
@@ -12,8 +11,9 @@ class Partitions : public ThreeShards {
  protected:
   void SetUp() override {
     ThreeShards::SetUp();
-    everywhere("CREATE TABLE works (user_id bigint, id bigint, created_at timestamptz, title text,"
-               " PRIMARY KEY (user_id, id, created_at)) PARTITION BY RANGE (created_at)");
+    everywhere(
+        "CREATE TABLE works (user_id bigint, id bigint, created_at timestamptz, title text,"
+        " PRIMARY KEY (user_id, id, created_at)) PARTITION BY RANGE (created_at)");
   }
 
   bool run(bool apply, std::chrono::seconds patience = std::chrono::seconds(20)) {
@@ -22,8 +22,9 @@ class Partitions : public ThreeShards {
     return partitions(settings.databases.front(), {apply, schema::Month(2024, 1), patience}, out_);
   }
   static std::string list(std::size_t shard) {
-    return value(shard, "SELECT coalesce(string_agg(inhrelid::regclass::text, ' ' ORDER BY 1), '')"
-                        " FROM pg_inherits WHERE inhparent = 'works'::regclass");
+    return value(shard,
+                 "SELECT coalesce(string_agg(inhrelid::regclass::text, ' ' ORDER BY 1), '')"
+                 " FROM pg_inherits WHERE inhparent = 'works'::regclass");
   }
   std::ostringstream out_;
 };
@@ -42,11 +43,14 @@ TEST_F(Partitions, MakesTheMonthsAheadOnEveryShardOnce) {
 TEST_F(Partitions, MakesPartitionsThatTakeTheMonthsRows) {
   ASSERT_TRUE(run(true));
   sql(0, "INSERT INTO works VALUES (1, 1, '2024-01-31 23:59:59.999999+00', 't'), (1, 2, '2024-02-01 00:00+00', 't')");
-  EXPECT_EQ(value(0, "SELECT string_agg(tableoid::regclass::text, ' ' ORDER BY id) FROM works"), "works_202401 works_202402");
+  EXPECT_EQ(value(0, "SELECT string_agg(tableoid::regclass::text, ' ' ORDER BY id) FROM works"),
+            "works_202401 works_202402");
 }
 
 TEST_F(Partitions, AdmitsAMonthOnlyWhenEveryShardHasIt) {
-  sql(2, "CREATE TABLE works_202402 PARTITION OF works FOR VALUES FROM ('2024-02-01 00:00+00') TO ('2024-02-15 00:00+00')");
+  sql(2,
+      "CREATE TABLE works_202402 PARTITION OF works FOR VALUES FROM ('2024-02-01 00:00+00') TO ('2024-02-15 "
+      "00:00+00')");
   EXPECT_FALSE(run(true)) << "the half month on s2 stands in the way";
   EXPECT_NE(out_.str().find("PROBLEM"), std::string::npos) << out_.str();
   EXPECT_EQ(list(0), "works_202401 works_202402 works_202403");
@@ -56,7 +60,7 @@ TEST_F(Partitions, AdmitsAMonthOnlyWhenEveryShardHasIt) {
 TEST_F(Partitions, WaitsForALongTransactionWithoutBlockingOthersForLong) {
   tests::PgConnection reader(clusters_->conninfo(1));
   reader.exec("BEGIN");
-  reader.exec("LOCK TABLE works IN SHARE MODE");   // conflicts with ATTACH's SHARE UPDATE EXCLUSIVE
+  reader.exec("LOCK TABLE works IN SHARE MODE");  // conflicts with ATTACH's SHARE UPDATE EXCLUSIVE
   std::atomic<bool> done{false};
   bool good = false;
   std::thread job([&] {

@@ -12,7 +12,8 @@ config::Database database() {
   config::Database d;
   d.name = "app";
   d.sharding = config::Sharding{config::HashFunction::modulo, 10, 1, config::UnlistedTables::home};
-  d.shards = {{"low", {{0, 5}}, "host=a dbname=app", {}}, {"high", {{6, 9}}, "host=b dbname=app", {{"host=c dbname=app", 1}}}};
+  d.shards = {{"low", {{0, 5}}, "host=a dbname=app", {}},
+              {"high", {{6, 9}}, "host=b dbname=app", {{"host=c dbname=app", 1}}}};
   config::Table orders, countries;
   orders.name = "orders";
   orders.key = "user_id";
@@ -38,7 +39,8 @@ Answer ask(const std::string& sql, const std::vector<std::string>& parameters = 
 
 testing::AssertionResult says(const Answer& answer, const std::string& text) {
   return answer.text.find(text) != std::string::npos ? testing::AssertionSuccess()
-                                                     : testing::AssertionFailure() << "no \"" << text << "\" in:\n" << answer.text;
+                                                     : testing::AssertionFailure() << "no \"" << text << "\" in:\n"
+                                                                                   << answer.text;
 }
 
 TEST(Route, PrintsKeyBucketShardAndRole) {
