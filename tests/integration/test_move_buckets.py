@@ -31,8 +31,11 @@ def proxy(shards):
         harness.weirctl("init", "-c", str(started.config))
         shards.await_replication()
         started.start()
-        for user in range(1, 301):
-            started.psql(f"INSERT INTO users (id, name) VALUES ({user}, 'n{user}'); ")
+        connection = started.connect()
+        with connection.cursor() as cursor:
+            for user in range(1, 301):
+                cursor.execute("INSERT INTO users (id, name) VALUES (%s, %s)", (user, f"n{user}"))
+        connection.close()
         yield started
     finally:
         started.stop()
@@ -111,8 +114,12 @@ def test_clients_see_a_pause_and_no_error_and_no_row_is_lost_or_doubled(proxy, s
 
 def test_every_user_is_found_through_the_proxy_after_the_move(proxy, shards):
     move(proxy)
-    for user in range(1, 301):
-        assert proxy.psql(f"SELECT name FROM users WHERE id = {user}") == f"n{user}"
+    connection = proxy.connect()
+    with connection.cursor() as cursor:
+        for user in range(1, 301):
+            cursor.execute("SELECT name FROM users WHERE id = %s", (user,))
+            assert cursor.fetchall() == [(f"n{user}",)]
+    connection.close()
     assert shards.everywhere("SELECT map_version FROM weir.identity") == ["2", "2"]
 
 
