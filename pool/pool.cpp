@@ -100,7 +100,8 @@ void Pool::cancel(Request& request) {
     request.state = Request::State::idle;
     granted = std::exchange(request.server, nullptr);
   }
-  if (granted) release(granted, Clock::now());
+  // It may have come from another loop, or from a login: it is released from this one.
+  if (granted && (granted = ready_for(granted, request)) != nullptr) release(granted, Clock::now());
 }
 
 void Pool::release(Server* server, TimePoint now) {
@@ -364,7 +365,7 @@ void Pool::open_more(Later& later, TimePoint now) {
 void Pool::carry_out(Later& later) {
   later.closing.clear();
   for (; later.logins > 0; --later.logins) start_login();
-  if (later.relieve) host_.relieve(backend_->budget(), this);
+  if (std::exchange(later.relieve, false) && host_.relieve(backend_->budget(), this)) tick(Clock::now());
 }
 
 void Pool::start_login() {

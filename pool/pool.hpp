@@ -82,7 +82,8 @@ class PoolHost {
   virtual unsigned workers() const = 0;
   virtual Connector& connector() = 0;
   // Somebody starves under `budget`: close an idle server of another pool that shares it. Called without any lock.
-  virtual void relieve(const Budget& budget, const Pool* except) = 0;
+  // True: one was closed.
+  virtual bool relieve(const Budget& budget, const Pool* except) = 0;
 };
 
 class Pool : public std::enable_shared_from_this<Pool> {

@@ -67,6 +67,12 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
   return loaded;
 }
 
+std::shared_ptr<const schema::Catalog> keep_alive(std::shared_ptr<const schema::Catalog> catalog,
+                                                  std::shared_ptr<const config::Settings> settings) {
+  const schema::Catalog* raw = catalog.get();
+  return {raw, [catalog = std::move(catalog), settings = std::move(settings)](const schema::Catalog*) {}};
+}
+
 Catalogs::Catalogs(std::function<TopologyRef()> topology, Publish publish)
     : topology_(std::move(topology)), publish_(std::move(publish)), thread_([this] { run(); }) {}
 
@@ -134,10 +140,7 @@ void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) 
   known = {loaded->fingerprint, topology->settings_version, true, known.next};
   lock.unlock();
   compare_shards(database, *loaded->catalog);
-  // The catalog points into these settings: they must live as long.
-  std::shared_ptr<const schema::Catalog> catalog(loaded->catalog.get(),
-                                                 [keep = loaded->catalog, settings = topology->settings](const schema::Catalog*) {});
-  publish_(name, std::move(catalog), "");
+  publish_(name, keep_alive(loaded->catalog, topology->settings), "");
 }
 
 // Shards that differ would answer wrongly: said loudly, each difference by name.

@@ -24,6 +24,9 @@ struct LoadedCatalog {
 // Blocks. Connects as the maintenance user, checks the identity, reads in one REPEATABLE READ transaction.
 [[nodiscard]] Result<LoadedCatalog> load_catalog(const config::Database& database, const ShardBackends& shard,
                                                  const pool::LoginCheck& check, Deadline deadline);
+// A catalog that keeps the settings it points into alive.
+[[nodiscard]] std::shared_ptr<const schema::Catalog> keep_alive(std::shared_ptr<const schema::Catalog> catalog,
+                                                                std::shared_ptr<const config::Settings> settings);
 // The backend's connection parameters as monitor, catalog and recovery use them: database.maintenance on top.
 [[nodiscard]] pool::ConnParams maintenance_params(const config::Database& database, const pool::Backend& backend);
 

@@ -207,17 +207,16 @@ void Console::show_stats() {
   std::vector<Row> out;
   for (const DatabaseState& d : proxy_.topology()->databases) {
     std::uint64_t total[15] = {};
-    for (auto& worker : proxy_.workers()) {
-      proxy_.on_workers([&](Worker& w) {
-        if (&w != worker.get()) return;
-        const WorkerDatabase* database = w.database(d.config->name);
-        if (!database) return;
+    std::mutex mutex;
+    proxy_.on_workers([&](Worker& w) {
+      if (const WorkerDatabase* database = w.database(d.config->name)) {
         const DatabaseStats& s = database->stats;
         const Counter* counters[] = {&s.assignments, &s.transactions, &s.queries, &s.received, &s.sent, &s.query_us, &s.query_us, &s.wait_us,
                                      &s.client_parses, &s.server_parses, &s.binds, &s.logins, &s.errors, &s.to_primary, &s.to_replica};
+        const std::lock_guard lock(mutex);
         for (std::size_t i = 0; i < std::size(counters); ++i) total[i] += counters[i]->get();
-      });
-    }
+      }
+    });
     Row row{d.config->name};
     for (const std::uint64_t v : total) row.push_back(num(v));
     out.push_back(std::move(row));

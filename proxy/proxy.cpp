@@ -148,6 +148,7 @@ Result<void> Proxy::start_threads() {
 }
 
 Proxy::~Proxy() {
+  stopping_ = true;
   catalogs_.reset();
   monitor_.reset();
   console_jobs_.reset();
@@ -183,7 +184,7 @@ std::shared_ptr<pool::Backend> Proxy::backend_for(pool::BackendIdentity identity
                                          policy::BreakerSettings{settings.health.failure_threshold, settings.health.recovery_time});
 }
 
-TopologyRef Proxy::build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before) {
+std::shared_ptr<Topology> Proxy::build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before) {
   auto topology = std::make_shared<Topology>();
   topology->settings = settings;
   topology->version = before ? before->version + 1 : 1;
@@ -215,6 +216,19 @@ TopologyRef Proxy::build_topology(std::shared_ptr<const config::Settings> settin
   return topology;
 }
 
+// A new file is served only with catalogs made for it: rules, map and catalog change together.
+Result<void> Proxy::read_catalogs(Topology& topology) {
+  for (DatabaseState& d : topology.databases) {
+    auto loaded = load_catalog(*d.config, d.shards.front(), d.checks.front(), Deadline::after(Clock::now(), std::chrono::seconds(5)));
+    if (loaded) {
+      d.catalog = keep_alive(std::move(loaded->catalog), topology.settings);
+    } else if (d.sharded()) {
+      return Error(loaded.error().code, concat("database ", d.config->name, ": its catalog cannot be read: ", loaded.error().message));
+    }
+  }
+  return {};
+}
+
 TopologyRef Proxy::topology() const {
   std::lock_guard lock(mutex_);
   return topology_;
@@ -229,8 +243,10 @@ void Proxy::publish(TopologyRef topology) {
 }
 
 void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem) {
-  if (!catalog) log::warning(concat("database ", database, ": its catalog cannot be read: ", problem));
   const TopologyRef before = topology();
+  const DatabaseState* known = before->find(database);
+  if (!known || (!catalog && known->catalog_problem == problem)) return;
+  if (!catalog) log::warning(concat("database ", database, ": its catalog cannot be read: ", problem));
   auto next = std::make_shared<Topology>(*before);
   ++next->version;
   for (DatabaseState& d : next->databases)
@@ -238,8 +254,13 @@ void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema
       if (catalog) d.catalog = catalog;
       d.catalog_problem = problem;
     }
-  if (workers_.empty() || topology_.get() != before.get()) return catalogs_->refresh_soon(database);
-  publish(std::move(next));
+  {
+    // A reload came in between: what was read belongs to the old file.
+    std::lock_guard lock(mutex_);
+    if (topology_ != before) return;
+    topology_ = next;
+  }
+  for (auto& worker : workers_) worker->loop().post([w = worker.get(), next] { w->set_topology(next); });
 }
 
 void Proxy::watch_backends(const Topology& topology) {
@@ -282,7 +303,11 @@ Proxy::ReloadOutcome Proxy::reload() {
   next.listen = before->settings->listen;
   derive_secrets(next);
   const auto settings = std::make_shared<const config::Settings>(std::move(next));
-  const TopologyRef topology = build_topology(settings, before.get());
+  const auto topology = build_topology(settings, before.get());
+  if (auto read = read_catalogs(*topology); !read) {
+    outcome.lines.push_back(read.error().message);
+    return outcome;
+  }
   publish(topology);
   for (const DatabaseState& d : topology->databases) {
     const DatabaseState* old = before->find(d.config->name);
@@ -346,7 +371,7 @@ Result<bool> Proxy::pause(const std::string& database, Deadline until) {
   }
   for (const auto& pool : pools_->all())
     if (is_of(*pool, database)) pool->set_paused(true);
-  while (!until.passed(Clock::now())) {
+  while (!until.passed(Clock::now()) && !stopping_) {
     unsigned busy = 0;
     for (const auto& pool : pools_->all())
       if (is_of(*pool, database)) busy += pool->counts(Clock::now()).active;

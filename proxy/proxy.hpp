@@ -84,8 +84,9 @@ class Proxy {
   explicit Proxy(config::Settings settings);
   Result<void> open_listeners();
   Result<void> start_threads();
-  TopologyRef build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before);
+  std::shared_ptr<Topology> build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before);
   std::shared_ptr<pool::Backend> backend_for(pool::BackendIdentity identity, const config::Settings& settings, const Topology* before);
+  Result<void> read_catalogs(Topology& topology);
   void publish(TopologyRef topology);
   void on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem);
   void watch_backends(const Topology& topology);
@@ -109,6 +110,7 @@ class Proxy {
   std::string unix_path_;
   std::uint16_t port_ = 0;
   std::atomic<unsigned> clients_{0};
+  std::atomic<bool> stopping_{false};
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<pool::Pools> pools_;
   std::unique_ptr<pool::Connector> cancels_;

@@ -25,6 +25,7 @@ Session::~Session() {
   // Cut off in mid-flight (the worker stops): nothing may point at this session afterwards.
   task_ = {};
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
+  if (queued_at_) queued_at_->cancel(request_);
   for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
     if (server) {
       if (server->socket) server->socket->set_waiter(nullptr);

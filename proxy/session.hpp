@@ -63,6 +63,7 @@ class Session {
   // What the admin console answers to this (console) session's query.
   void console_answer(ByteBuffer answer);
   [[nodiscard]] ClientInfo info() const;
+  [[nodiscard]] const WorkerDatabase* database() const { return database_; }
   [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && state_ != State::waiting; }
 
  private:
@@ -85,6 +86,7 @@ class Session {
   struct Decision {
     bool runs = false;              // something executes
     bool read_only = true;
+    bool writes = false;            // may change data (transaction control and SET do not)
     bool home = false;              // must be the home shard
     std::optional<schema::ShardId> shard;
     std::optional<std::uint32_t> bucket;    // of the keyed statement, for write marks
@@ -121,6 +123,7 @@ class Session {
   // --- login (session_login.cpp) ---
   net::Task<bool> login();
   net::Task<bool> read_startup(wire::Startup& startup);
+  [[nodiscard]] bool choose_mode();
   [[nodiscard]] bool negotiate(const wire::Startup& startup);
   net::Task<bool> authenticate(bool console);
   net::Task<bool> authenticate_scram();
@@ -176,10 +179,13 @@ class Session {
   pool::Pool* primary_pool(schema::ShardId shard);
   [[nodiscard]] schema::ShardId target_shard();
   [[nodiscard]] std::optional<Error> does_not_fit() const;
+  [[nodiscard]] std::string_view shard_name(schema::ShardId shard) const;
   [[nodiscard]] net::Task<Result<pool::Server*>> wait_in_queue(pool::Pool& pool);
   void adopt_server(pool::Server* server, schema::ShardId shard);
   [[nodiscard]] bool needs_preparing() const;
   [[nodiscard]] net::Task<Result<void>> prepare_server();
+  [[nodiscard]] net::Task<Result<void>> prepare_held_server();
+  [[nodiscard]] bool was_held() const;
   [[nodiscard]] net::Task<Result<void>> discard_all();
   // Runs statements of the proxy's own; replies are not the client's. Collects ParameterStatus if asked.
   [[nodiscard]] net::Task<Result<void>> run_own(std::string_view sql,
@@ -245,6 +251,7 @@ class Session {
   // the client
   WorkerDatabase* database_ = nullptr;
   std::string user_, application_name_;
+  config::PoolMode mode_ = config::PoolMode::transaction;
   std::string server_user_;             // the role on its servers: the backend string's user, else user_
   UserPools* pools_ = nullptr;
   std::string default_search_path_;     // of the login on its servers
@@ -277,6 +284,7 @@ class Session {
   bool raw_ = true;                     // the batch can be forwarded byte for byte
   bool sending_raw_ = false;
   SessionSettings settings_;
+  std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
   Transaction transaction_ = Transaction::none;
   bool begin_read_only_ = false;
   bool failed_locally_ = false;         // the server's transaction is fine, the client's is not

@@ -34,6 +34,7 @@ pool::Pool* Session::primary_pool(schema::ShardId shard) {
 bool Session::may_use_replica() const {
   const config::Reads& reads = database_->state->config->reads;
   if (!decision_.runs || !decision_.read_only || in_transaction() || pinned_ || decision_.error || decision_.check_only) return false;
+  if (mode_ == config::PoolMode::session) return false;   // it will keep the server, and may write later
   if (reads.consistency == config::Consistency::primary) return false;
   if (reads.consistency == config::Consistency::eventual) return true;
   const TimePoint now = worker_.loop().now();
@@ -67,13 +68,18 @@ schema::ShardId Session::target_shard() {
   return schema::kHomeShard;
 }
 
+// A reload may have taken the shard away meanwhile.
+std::string_view Session::shard_name(schema::ShardId shard) const {
+  const auto& shards = database_->state->config->shards;
+  return shard < shards.size() ? std::string_view(shards[shard].name) : "(removed)";
+}
+
 // The transaction (or the open sequence) has its server already: the statement must fit it.
 std::optional<Error> Session::does_not_fit() const {
   if (!decision_.shard || *decision_.shard == server_shard_) return std::nullopt;
-  const auto& shards = database_->state->config->shards;
   return Error(sqlstate::kFeatureNotSupported,
-               concat("this transaction runs on shard ", shards[server_shard_].name, ", the statement belongs to shard ",
-                      shards[*decision_.shard].name, ": transactions over two shards are not supported by this version of Weir"),
+               concat("this transaction runs on shard ", shard_name(server_shard_), ", the statement belongs to shard ",
+                      shard_name(*decision_.shard), ": transactions over two shards are not supported by this version of Weir"),
                "End the transaction first, or keep to keys of one shard within it.");
 }
 
@@ -81,7 +87,7 @@ std::optional<Error> Session::does_not_fit() const {
 
 // The steady state: a server is idle, and nothing has to be said to it first.
 bool Session::lease_now() {
-  if (server_) return !does_not_fit() && !decision_.effects.needs_clean;
+  if (server_) return !does_not_fit() && !decision_.effects.needs_clean && lost_by_reset_.empty();
   const schema::ShardId shard = target_shard();
   if (pinned_ || (decision_.shard && *decision_.shard != shard)) return false;
   read_leased_ = may_use_replica();
@@ -136,19 +142,26 @@ net::Task<Result<void>> Session::lease() {
         break;
       }
     }
-    auto got = co_await wait_in_queue(*std::exchange(queued_at_, nullptr));
+    auto got = co_await wait_in_queue(*queued_at_);
+    queued_at_.reset();
     if (got) {
       adopt_server(*got, shard);
     } else if (!got.error().connection_spoilt || tries >= 4) {
       co_return got.take_error();
     }
   }
-  if (needs_preparing()) co_return co_await prepare_server();
+  if (was_held() || server_ == pinned_)
+    if (auto prepared = co_await prepare_held_server(); !prepared) co_return prepared.take_error();
+  if (!was_held() && needs_preparing()) co_return co_await prepare_server();
   co_return Result<void>{};
 }
 
+// Did the server belong to this session before the batch, in the middle of something?
+bool Session::was_held() const {
+  return mid_sequence_ || transaction_ == Transaction::open || transaction_ == Transaction::failed;
+}
+
 net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
-  const auto keep = pool.shared_from_this();
   const TimePoint since = worker_.loop().now();
   state_ = State::waiting;
   stash();
@@ -179,6 +192,18 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
 }
 
 // ---- what the server must be told first ----
+
+// The server is this session's already; its transaction must not be disturbed.
+net::Task<Result<void>> Session::prepare_held_server() {
+  if (mid_sequence_ || transaction_ == Transaction::failed) co_return Result<void>{};
+  std::string sql = std::exchange(lost_by_reset_, {});
+  // What another client's INSERT drew from a sequence is not this client's currval. Where this transaction wrote, or the
+  // server is to be kept, the sequences' state is its own.
+  if (decision_.effects.needs_clean && in_transaction() && server_ != pinned_ && !pin_after_ && !transaction_wrote_)
+    sql += "DISCARD SEQUENCES";
+  if (sql.empty()) co_return Result<void>{};
+  co_return co_await run_own(sql);
+}
 
 net::Task<Result<void>> Session::prepare_server() {
   stash();
@@ -242,7 +267,7 @@ net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::
 // The steady state: nothing keeps it, nothing has to be cleaned.
 bool Session::give_back_now() {
   if (in_transaction() || mid_sequence_) return !server_broken_;
-  if (server_broken_ || pin_after_ || tainted_ || cancels_in_flight_ > 0 || server_ == pinned_) return false;
+  if (server_broken_ || pin_after_ || tainted_ || cancels_in_flight_ > 0 || server_ == pinned_ || !lost_by_reset_.empty()) return false;
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
   return true;
 }
@@ -274,11 +299,13 @@ net::Task<> Session::give_back() {
       co_return;
     }
   }
+  if (!std::exchange(lost_by_reset_, {}).empty()) server_->settings = unknown_settings();
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
 }
 
 void Session::drop_server() {
   if (!server_) return;
+  lost_by_reset_.clear();
   if (server_ == pinned_) pinned_ = nullptr;
   server_->socket->set_waiter(nullptr);
   server_->pool->discard(std::exchange(server_, nullptr));

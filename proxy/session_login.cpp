@@ -64,7 +64,7 @@ net::Task<bool> Session::login() {
   if (const bool ok = co_await authenticate(console_); !ok) co_return false;
   if (!console_) {
     database_ = worker_.database(database);
-    if (!database_ || !database_->state) {
+    if (!database_ || database_->removed) {
       fatal({sqlstate::kInvalidDatabase, concat("database \"", database, "\" does not exist"),
              "The databases Weir serves are listed by SHOW DATABASES in its admin console (database \"weir\")."});
       co_return false;
@@ -213,6 +213,7 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
            "Look at SHOW BACKENDS in the admin console, or run weir check --connect."});
     co_return false;
   }
+  if (!choose_mode()) co_return false;
   pools_ = &database_->users[user_];
   if (pools_->version == 0) pools_->credentials = worker_.proxy().credentials_of(user_);
   auto learned = co_await learn_defaults();
@@ -225,6 +226,17 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
   }
   if (!learned) fatal(learned.error());
   co_return learned.ok();
+}
+
+// The user's own mode, else the database's, else [pool]'s.
+bool Session::choose_mode() {
+  const config::Settings& settings = *worker_.topology()->settings;
+  const config::User* user = settings.find_user(user_);
+  mode_ = user && user->pool_mode ? *user->pool_mode : database_->state->config->pool_mode.value_or(settings.pool.mode);
+  if (mode_ == config::PoolMode::transaction || !database_->state->sharded()) return true;
+  fatal({sqlstate::kFeatureNotSupported, concat("database \"", database_->name, "\" is sharded: only pool_mode = \"transaction\" serves it"),
+         "Set pool_mode = \"transaction\" for this database or user."});
+  return false;
 }
 
 // What a server reports at login is what the client is told: the first client of a login waits for one.

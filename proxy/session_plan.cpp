@@ -53,6 +53,35 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
   return "";
 }
 
+// Transaction control and settings change no data; what touches no table and leaves no trace neither.
+bool may_write(const Plan& plan) {
+  switch (plan.verb) {
+    case Verb::dml:
+    case Verb::copy_from:
+    case Verb::utility:
+    case Verb::multi:
+    case Verb::unparsable: return true;
+    case Verb::query:
+    case Verb::copy_to: return !plan.read_only && (plan.target != Target::no_table || plan.effects.taints);
+    case Verb::empty:
+    case Verb::begin:
+    case Verb::commit:
+    case Verb::rollback:
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
+    case Verb::set:
+    case Verb::set_local:
+    case Verb::set_transaction:
+    case Verb::reset:
+    case Verb::reset_all:
+    case Verb::discard_all:
+    case Verb::deallocate:
+    case Verb::deallocate_all: return false;
+  }
+  return true;
+}
+
 bool safe_encoding(std::string_view sql) {
   const std::string lower = ascii_lower(sql);
   for (const char* unsafe : {"sjis", "shift_jis", "big5", "gbk", "uhc", "gb18030", "johab", "euc", "mule"})
@@ -258,8 +287,7 @@ void Session::plan_execute(Op& op, ByteView body) {
 
 void Session::use_shard(schema::ShardId shard) {
   if (decision_.shard && *decision_.shard != shard) {
-    const auto& shards = database_->state->config->shards;
-    return refuse(second_shard(shards[*decision_.shard].name, shards[shard].name));
+    return refuse(second_shard(shard_name(*decision_.shard), shard_name(shard)));
   }
   decision_.shard = shard;
 }
@@ -267,9 +295,13 @@ void Session::use_shard(schema::ShardId shard) {
 void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   decision_.runs = true;
   decision_.read_only &= plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty;
+  decision_.writes |= may_write(plan);
   decision_.effects.taints |= plan.effects.taints;
   decision_.effects.pins |= plan.effects.pins;
   decision_.effects.needs_clean |= plan.effects.needs_clean;
+  if (mode_ == config::PoolMode::statement && (plan.verb == Verb::begin || plan.ends_transaction))
+    return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
+                   "Use pool_mode = \"transaction\" for this database or user."});
   if (plan.verb == Verb::unparsable && database_->state->sharded()) {
     decision_.check_only = true;
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
@@ -315,6 +347,7 @@ bool Session::ends_failed_transaction() const {
 
 void Session::leave_transaction(bool committed) {
   committed ? settings_.commit() : settings_.rollback();
+  if (!committed) lost_by_reset_.clear();
   transaction_ = Transaction::none;
   failed_locally_ = false;
   held_.clear();

@@ -221,7 +221,7 @@ void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
 void Session::on_ready(char status) {
   if (status == 'I') {
     const bool rolled_back = error_seen_ || rolled_back_;
-    if (!decision_.read_only || transaction_wrote_) mark_writes();
+    if (decision_.writes || transaction_wrote_) mark_writes();
     drop_pin_of_failed_text();
     leave_transaction(!rolled_back);
     server_->settings = std::exchange(discarded_, false) ? nullptr : settings_.current();
@@ -233,6 +233,7 @@ void Session::on_ready(char status) {
   }
   if (transaction_ == Transaction::none || transaction_ == Transaction::held) transaction_shard_ = server_shard_;
   transaction_ = status == 'T' ? Transaction::open : Transaction::failed;
+  if (status == 'E') lost_by_reset_.clear();   // whatever ends this state undoes the RESET
   if (decision_.check_only && status == 'T') failed_locally_ = true;
 }
 
@@ -248,7 +249,10 @@ void Session::drop_pin_of_failed_text() {
 void Session::mark_writes() {
   const TimePoint now = worker_.loop().now();
   last_write_ = now;
-  if (!database_->state->sharded()) return;
+  if (!database_->state->sharded()) {
+    transaction_wrote_ |= in_transaction();
+    return;
+  }
   WriteMarks& marks = *database_->state->marks;
   if (in_transaction() || transaction_wrote_) {
     transaction_wrote_ = true;
@@ -289,8 +293,13 @@ std::string Session::text_of(const Op& op) const {
 void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
   switch (plan.verb) {
     case Verb::set: return settings_.set(plan.setting, text_of(op));
-    case Verb::reset: return settings_.reset(plan.setting);
-    case Verb::reset_all: return settings_.reset_all();
+    case Verb::reset:
+      lost_by_reset_ += settings_.reset(plan.setting);
+      if (!lost_by_reset_.empty()) lost_by_reset_ += ";";
+      return;
+    case Verb::reset_all:
+      lost_by_reset_ = settings_.reset_all();
+      return;
     case Verb::savepoint: return settings_.savepoint(plan.setting);
     case Verb::release_savepoint: return settings_.release(plan.setting);
     case Verb::rollback_to_savepoint:
@@ -325,6 +334,7 @@ void Session::on_discard_all() {
   server_->prepared.clear();
   server_->unnamed_statement = 0;
   tainted_ = pin_after_ = false;
+  lost_by_reset_.clear();
   if (server_ == pinned_) pinned_ = nullptr;
   // The server has no settings now; the start-up ones are replayed before the next statement.
   discarded_ = true;
@@ -444,9 +454,9 @@ std::size_t Session::copy_data_ready() {
 Session::Outcome Session::lost_server(bool may_retry) {
   const bool pinned = server_ == pinned_;
   const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
-  const bool wrote = decision_.runs && !decision_.read_only;
+  const bool wrote = decision_.writes || (ends_failed_transaction() && transaction_wrote_);
   const bool sequence = mid_sequence_;
-  if (may_retry && forwarded_ == 0 && decision_.runs && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
+  if (may_retry && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
     server_fatal_.reset();
     drop_server();
     return Outcome::retry;

@@ -23,8 +23,8 @@ void Session::translate(BatchEnd end) {
   poison_error_.reset();
   if (decision_.runs) {
     tainted_ |= decision_.effects.taints;
-    pin_after_ |= decision_.effects.pins;
-    if (!decision_.read_only) mark_writes();
+    pin_after_ |= decision_.effects.pins || mode_ == config::PoolMode::session;
+    if (decision_.writes) mark_writes();
   }
   if (transaction_ == Transaction::held) send_held_begin();
   if (decision_.check_only) return translate_check_only(end);

@@ -125,6 +125,15 @@ SettingsRef intern_settings(std::vector<Setting> settings) {
   return state;
 }
 
+SettingsRef unknown_settings() {
+  static const SettingsRef unknown = [] {
+    auto state = std::make_shared<SettingsState>();
+    state->needs_discard = true;
+    return state;
+  }();
+  return unknown;
+}
+
 void SessionSettings::start(std::vector<Setting> startup) {
   startup_ = committed_ = current_ = intern_settings(std::move(startup));
   savepoints_.clear();
@@ -142,24 +151,34 @@ void SessionSettings::set(std::string name, std::string sql) {
   current_ = intern_settings(std::move(next));
 }
 
-void SessionSettings::reset(std::string_view name) {
+std::string SessionSettings::reset(std::string_view name) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
   std::erase_if(next, [&](const Setting& s) { return s.name == name; });
+  std::string lost;
   if (startup_)
     for (const auto& s : startup_->settings)
-      if (s.name == name) next.push_back(s);
+      if (s.name == name) {
+        next.push_back(s);
+        lost = s.sql;
+      }
   current_ = intern_settings(std::move(next));
+  return lost;
 }
 
-void SessionSettings::reset_all() {
+std::string SessionSettings::reset_all() {
   std::vector<Setting> next;
+  std::string lost;
   if (current_)
     for (const auto& s : current_->settings)
       if (survives_reset_all(s.name)) next.push_back(s);
   if (startup_)
     for (const auto& s : startup_->settings)
-      if (!survives_reset_all(s.name)) next.push_back(s);
+      if (!survives_reset_all(s.name)) {
+        next.push_back(s);
+        lost += concat(s.sql, "\n;");
+      }
   current_ = intern_settings(std::move(next));
+  return lost;
 }
 
 void SessionSettings::savepoint(std::string name) { savepoints_.push_back({std::move(name), current_}); }

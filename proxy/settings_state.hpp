@@ -31,6 +31,9 @@ using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is 
 // Makes equal sets one object. Thread-safe; forgets sets nobody holds.
 [[nodiscard]] SettingsRef intern_settings(std::vector<Setting> settings);
 
+// What no session asks for: a server marked with it is cleaned before anybody uses it.
+[[nodiscard]] SettingsRef unknown_settings();
+
 // A start-up parameter as a statement: SELECT set_config(...), which reads lists as the start-up packet does.
 [[nodiscard]] Setting startup_setting(std::string_view name, std::string_view value);
 
@@ -47,8 +50,10 @@ class SessionSettings {
   void discard_all();
 
   void set(std::string name, std::string sql);
-  void reset(std::string_view name);
-  void reset_all();
+  // What RESET did on the server is not all: it knows nothing of the start-up parameters. Returned are the statements that
+  // give it those it just lost; empty: none.
+  [[nodiscard]] std::string reset(std::string_view name);
+  [[nodiscard]] std::string reset_all();
 
   void savepoint(std::string name);
   void release(std::string_view name);

@@ -1,5 +1,6 @@
 #include "proxy/worker.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/log.hpp"
@@ -14,9 +15,12 @@ constexpr int kAcceptsAtOnce = 64;   // then the clients that are there get thei
 }
 
 Worker::Worker(Proxy& proxy, unsigned index, std::unique_ptr<net::Loop> loop)
-    : proxy_(proxy), index_(index), loop_(std::move(loop)) {}
+    : proxy_(proxy), index_(index), loop_(std::move(loop)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
-Worker::~Worker() { stop(); }
+Worker::~Worker() {
+  stop();
+  if (spare_ >= 0) ::close(spare_);
+}
 
 void Worker::start(std::vector<int> listeners) {
   listeners_ = std::move(listeners);
@@ -48,11 +52,20 @@ void Worker::accept_all(int listener) {
     auto accepted = net::accept_one(listener);
     if (!accepted) {
       log::error(concat("accepting a client: ", accepted.error().message));
+      shed_one(listener);
       return;
     }
     if (!*accepted) return;
     adopt(**accepted);
   }
+}
+
+// No descriptor is left: the spare one takes the waiting client, only to close it. Otherwise the listener would stay readable and the
+// loop would spin.
+void Worker::shed_one(int listener) {
+  if (spare_ >= 0) ::close(spare_);
+  if (auto accepted = net::accept_one(listener); accepted && *accepted) ::close(**accepted);
+  spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 void Worker::adopt(int fd) {
@@ -87,10 +100,18 @@ WorkerDatabase* Worker::database(std::string_view name) {
   return it == databases_.end() ? nullptr : it->second.get();
 }
 
+// Its clients are told to go; what they still do is done by the old snapshot.
+void Worker::remove_database(WorkerDatabase& database) {
+  if (std::exchange(database.removed, true)) return;
+  for (auto& [id, session] : sessions_)
+    if (session->database() == &database)
+      session->terminate({sqlstate::kAdminShutdown, concat("database \"", database.name, "\" was removed from the configuration")}, false);
+}
+
 void Worker::set_topology(TopologyRef topology) {
   topology_ = std::move(topology);
   for (auto& [name, database] : databases_)
-    if (!topology_->find(name)) database->state = nullptr;
+    if (!topology_->find(name)) remove_database(*database);
   for (const DatabaseState& state : topology_->databases) {
     auto& slot = databases_[state.config->name];
     if (!slot) {
@@ -98,6 +119,7 @@ void Worker::set_topology(TopologyRef topology) {
       slot->name = state.config->name;
     }
     slot->topology = topology_;
+    slot->removed = false;
     slot->state = &state;
     if (!state.catalog) continue;
     if (slot->router)

@@ -37,7 +37,8 @@ struct UserPools {
 struct WorkerDatabase {
   std::string name;
   TopologyRef topology;                       // keeps `state` alive
-  const DatabaseState* state = nullptr;       // null: no longer in the configuration
+  const DatabaseState* state = nullptr;       // never null once made
+  bool removed = false;                       // no longer in the configuration: no new clients
   std::unique_ptr<router::Router> router;     // null while the catalog is missing
   std::map<std::string, UserPools, std::less<>> users;
   DatabaseStats stats;
@@ -69,6 +70,8 @@ class Worker {
 
  private:
   void accept_all(int listener);
+  void shed_one(int listener);
+  void remove_database(WorkerDatabase& database);
 
   Proxy& proxy_;
   const unsigned index_;
@@ -79,6 +82,7 @@ class Worker {
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::vector<int> listeners_;
   std::uint64_t next_session_ = 0;
+  int spare_;                                 // a descriptor kept for the day there is no other
 };
 
 }  // namespace weir::proxy
