@@ -349,9 +349,14 @@ void Pool::open_more(Later& later, TimePoint now) {
   if (retired_ || now < retry_at_) return;
   const std::size_t wanted = std::max<std::size_t>(waiting_, total() < settings_.min ? opening_ + 1 : 0);
   bool starved = false;
-  while (opening_ < wanted && total() < settings_.size && backend_->allow_login(now)) {
+  while (opening_ < wanted && total() < settings_.size) {
     if (!backend_->budget().take()) {
       starved = true;
+      break;
+    }
+    // Last, because whom the breaker admits must report how it went.
+    if (!backend_->allow_login(now)) {
+      backend_->budget().give_back();
       break;
     }
     ++opening_;
