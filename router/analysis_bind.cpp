@@ -98,14 +98,19 @@ void Binder::leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, In
         static_cast<void*>(stmt.distinctClause), static_cast<void*>(stmt.valuesLists),
         static_cast<void*>(stmt.sortClause), static_cast<void*>(stmt.limitOffset), static_cast<void*>(stmt.limitCount)})
     walk(part, level, ctes);
-  if (stmt.intoClause != nullptr && stmt.intoClause->rel != nullptr) {
-    name(*stmt.intoClause->rel, Access::write);
-    read_only_ = false;
-  }
+  if (stmt.intoClause != nullptr && stmt.intoClause->rel != nullptr) make_table(*stmt.intoClause->rel);
   locking(stmt, level);
   if (insert_into == nullptr) return;
   if (stmt.valuesLists != nullptr) return insert_rows(stmt, *insert_into);
   insert_select(stmt, level, *insert_into);
+}
+
+// SELECT INTO. A temporary table of a listed name would hide the listed one.
+void Binder::make_table(const RangeVar& var) {
+  read_only_ = false;
+  const schema::Relation* existing = name(var, Access::write);
+  if (existing == nullptr || existing->rule == nullptr) return;
+  refuse(concat("SELECT INTO ", existing->qualified(), ": that is a listed table"), "Give the new table another name.");
 }
 
 // Finds the subqueries of an expression (or a list of them). Not recursive but for the subqueries.

@@ -86,6 +86,7 @@ class Binder {
   void with(const WithClause* clause, CteScope& scope, Level* outer);
   void walk(void* root, Level& level, const CteScope* ctes);
   void attribute(std::string_view name);
+  void make_table(const RangeVar& var);
   void locking(const SelectStmt& stmt, const Level& level);
 
   // FROM (analysis_from.cpp).

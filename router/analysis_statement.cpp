@@ -182,7 +182,13 @@ std::optional<Error> StatementAnalysis::reason_against() const {
         "Write its query into the statement, with the key bound; views over sharded tables come with a later version.");
   if (auto error = against_data_readers()) return error;
   if (auto error = against_mixing()) return error;
-  return binder_->refusal();
+  if (binder_->refusal()) return binder_->refusal();
+  // Whatever way a sharded table was named: without a binding there is no shard.
+  const std::string& table = binder_->touched().sharded;
+  if (!table.empty() && binder_->bindings().empty())
+    return refused(concat("nothing binds the sharding key of table ", table),
+                   "Compare its key with a constant or parameter.");
+  return std::nullopt;
 }
 
 std::optional<Error> StatementAnalysis::against_utility() const {
