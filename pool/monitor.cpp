@@ -152,9 +152,12 @@ void Monitor::probe_entry(const std::shared_ptr<Entry>& entry) {
   const policy::Verdict verdict = policy::judge(backend.id().role, outcome, entry->watched.max_lag);
   std::lock_guard lock(mutex_);
   if (!entry->dropped) {
-    if (verdict.usable != backend.usable())
-      log::warning(verdict.usable ? concat(backend.name(), " is usable")
-                                  : concat(backend.name(), " is not usable: ", verdict.reason));
+    if (verdict.usable != backend.usable()) {
+      if (verdict.usable)
+        log::info(concat(backend.name(), " is usable"));
+      else
+        log::warning(concat(backend.name(), " is not usable: ", verdict.reason));
+    }
     backend.set_verdict(verdict, outcome);
   }
   entry->busy = false;
