@@ -58,12 +58,8 @@ net::Task<> Session::serve() {
     state_ = State::active;
     last_request_ = worker_.loop().now();
     plan_batch(end);
-    if (failed_locally_ && ends_failed_transaction()) {
-      // The server's transaction is sound but the client's is not: whatever the client says, it ends in ROLLBACK.
-      if (auto rolled_back = co_await run_own("ROLLBACK"); !rolled_back) drop_server();
-      leave_transaction(false);
-      answer_local_ops();
-    } else if (!answer_locally(end)) {
+    if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
+    if (!answer_locally(end)) {
       Outcome outcome = Outcome::retry;
       for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
         if (!lease_now()) {
@@ -80,8 +76,18 @@ net::Task<> Session::serve() {
     }
     if (server_ && !give_back_now()) co_await give_back();
     end_batch();
+    if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
   }
+}
+
+// The client's transaction has failed, the server's has not: it must, before it is told to end. Then it answers COMMIT, and whatever
+// comes with it, as it does after an error of its own.
+net::Task<> Session::fail_on_server() {
+  const auto failed = co_await run_own("ROLLBACK TO SAVEPOINT \"weir.refused\"");
+  failed_locally_ = false;
+  // Without a server (its connection was lost just now) there is nothing left to end but the client's view of it.
+  transaction_ = server_ && !failed ? Transaction::failed : Transaction::held_failed;
 }
 
 // ---- input ----

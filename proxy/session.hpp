@@ -105,6 +105,7 @@ class Session {
   // --- life (session.cpp) ---
   net::Task<> run();
   net::Task<> serve();
+  net::Task<> fail_on_server();
   net::Task<BatchEnd> read_batch();
   void end_batch();
   void consume(std::size_t n);

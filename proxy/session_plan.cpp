@@ -348,10 +348,10 @@ bool Session::ends_failed_transaction() const {
 void Session::leave_transaction(bool committed) {
   committed ? settings_.commit() : settings_.rollback();
   if (!committed) lost_by_reset_.clear();
+  set_locally_ = false;
   transaction_ = Transaction::none;
   failed_locally_ = false;
   held_.clear();
-  portals_.clear();
   begin_read_only_ = false;
   transaction_shard_.reset();
   transaction_wrote_ = false;
