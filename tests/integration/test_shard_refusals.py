@@ -1,0 +1,349 @@
+"""Right or refused: what is not provably bound to one shard fails with 0A000 and a HINT, and nothing of it was executed."""
+import contextlib
+import io
+
+import psycopg
+import psycopg2
+import pytest
+
+import harness
+import sharded
+
+
+@pytest.fixture(scope="module")
+def keys(clusters):
+    return sharded.spread_keys(clusters)
+
+
+@pytest.fixture(scope="module")
+def twin(weir, clusters, keys):
+    clusters.psql("CREATE FUNCTION spy(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM orders WHERE user_id = $1'", shard=0)
+    clusters.psql("CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO countries VALUES (''XX'', ''x''); SELECT 1'", shard=0)
+    both = sharded.Twin(weir, clusters, sharded.create_reference(clusters))
+    both.seed([k for shard in keys for k in shard], orders=3, works=2)
+    yield both
+    both.close()
+
+
+@pytest.fixture
+def pair(keys):
+    """Two keys of different shards."""
+    return {"a": keys[0][0], "b": keys[1][0], "c": keys[2][0]}
+
+
+# facts/wrong-answers.md, line by line; {a} and {b} lie on different shards.
+NOT_ONE_SHARD = [
+    "SELECT id FROM users WHERE id = {a} UNION SELECT id FROM users WHERE id = {b}",
+    "DELETE FROM orders WHERE EXISTS (SELECT 1 FROM users WHERE id = {a})",
+    "SELECT count(*) FILTER (WHERE user_id = {a}) FROM orders",
+    "SELECT * FROM orders WHERE user_id = {a} OR amount > 0",
+    "SELECT * FROM users WHERE NOT (id = {a})",
+    "SELECT * FROM users WHERE id = {a} OR id = {b}",
+    "SELECT * FROM users WHERE id IN ({a}, {b})",
+    "SELECT * FROM users WHERE id = ANY (ARRAY[{a}, {b}])",
+    "SELECT * FROM users WHERE id IS NULL",
+    "SELECT * FROM users WHERE id <> {a}",
+    "SELECT * FROM users WHERE id > {a} AND id < {a} + 2",
+    "SELECT * FROM users WHERE id BETWEEN {a} AND {a}",
+    "SELECT * FROM users WHERE id IN (SELECT user_id FROM orders)",
+    "SELECT * FROM users WHERE id = (SELECT max(user_id) FROM orders WHERE user_id = {a})",
+    "SELECT * FROM users WHERE id + 0 = {a}",
+    "SELECT (SELECT count(*) FROM orders)",
+    "SELECT 1 WHERE EXISTS (TABLE users)",
+    "SELECT date_trunc('month', created_at) m, count(*) FROM works GROUP BY m",
+    "SELECT date_trunc('month', created_at), count(*) FROM works GROUP BY 1",
+    "SELECT product FROM orders GROUP BY product",
+    "SELECT coalesce(sum(amount), 0) FROM orders",
+    "SELECT sum(amount) / count(*) FROM orders",
+    "SELECT avg(amount), count(DISTINCT product) FROM orders",
+    "SELECT sum(amount) FROM orders WHERE amount < 0",
+    "SELECT user_id, sum(amount) FROM orders GROUP BY 1 ORDER BY 2 DESC LIMIT 3",
+    "SELECT id FROM users ORDER BY name DESC NULLS LAST",
+    "SELECT name FROM users ORDER BY name COLLATE \"C\"",
+    "SELECT id FROM users ORDER BY id LIMIT 2 OFFSET 1",
+    "SELECT id FROM users LIMIT NULL",
+    "SELECT id FROM users LIMIT 1",
+    "SELECT id FROM orders ORDER BY id FETCH FIRST 2 ROWS WITH TIES",
+    "SELECT DISTINCT product FROM orders",
+    "SELECT DISTINCT ON (product) * FROM orders ORDER BY product",
+    "SELECT product FROM orders GROUP BY product HAVING count(*) > 1",
+    "SELECT id, row_number() OVER (ORDER BY id) FROM users",
+    "SELECT product, count(*) FROM orders GROUP BY GROUPING SETS ((product), ())",
+    "SELECT * FROM users u JOIN orders o ON o.id = u.id",
+    "SELECT * FROM users u JOIN orders o ON o.id = u.id WHERE u.id = {a}",
+    "SELECT * FROM users u JOIN orders o ON o.user_id = u.id",
+    "SELECT * FROM users u LEFT JOIN orders o ON o.user_id = u.id AND u.id = {a}",
+    "SELECT * FROM users u LEFT JOIN orders o ON u.id = o.user_id WHERE o.user_id = {a} OR o.user_id IS NULL",
+    "SELECT * FROM users u FULL JOIN orders o ON u.id = o.user_id AND o.user_id = {a}",
+    "SELECT * FROM users u JOIN countries c ON true",
+    "SELECT * FROM users a, users b WHERE a.id = {a}",
+    "SELECT * FROM users a, users b WHERE a.id = {a} AND b.id = {b}",
+    "SELECT * FROM users u, LATERAL (SELECT * FROM orders WHERE user_id = u.id + 1) l WHERE u.id = {a}",
+    "SELECT u.id, (SELECT count(*) FROM orders) FROM users u WHERE u.id = {a}",
+    "SELECT u.id, (SELECT count(*) FROM orders o WHERE o.id = u.id) FROM users u WHERE u.id = {a}",
+    "WITH o AS (SELECT * FROM orders) SELECT * FROM o WHERE user_id = {a} AND EXISTS (SELECT 1 FROM users)",
+    "WITH gone AS (DELETE FROM orders WHERE user_id = {b} RETURNING 1) SELECT * FROM users WHERE id = {a}",
+    "WITH RECURSIVE r AS (SELECT {a}::bigint AS id UNION SELECT u.id FROM users u, r WHERE u.id = r.id + 1) SELECT * FROM r",
+    "INSERT INTO users (id, name) VALUES ({a} + 100000, 'x'), ({b}, 'y')",
+    "INSERT INTO users (id, name) VALUES (({a}), 'x'), ({b}, 'y') ON CONFLICT DO NOTHING",
+    "INSERT INTO orders (id, user_id, product) SELECT id, user_id, product FROM orders",
+    "INSERT INTO orders (id, user_id, product) SELECT 1, id, 'x' FROM users WHERE name = 'n1'",
+    "INSERT INTO orders (id, user_id, product) SELECT 1, {b}, 'x' FROM users WHERE id = {a}",
+    "INSERT INTO orders (id, product) VALUES (1, 'no key')",
+    "INSERT INTO orders DEFAULT VALUES",
+    "INSERT INTO users (id, name) VALUES (DEFAULT, 'x')",
+    "INSERT INTO users (id, name) VALUES (NULL, 'x')",
+    "INSERT INTO users (id, name) VALUES ((random() * 10)::int, 'x')",
+    "INSERT INTO users (id, name) VALUES ((SELECT 1), 'x')",
+    "INSERT INTO countries VALUES ('AA', 'a reference table is written on every shard')",
+    "UPDATE countries SET name = 'x'",
+    "DELETE FROM countries WHERE code = 'DE'",
+    "UPDATE users SET id = {b} WHERE id = {a}",
+    "UPDATE orders SET user_id = user_id WHERE user_id = {a}",
+    "INSERT INTO users (id, name) VALUES ({a}, 'x') ON CONFLICT (id) DO UPDATE SET id = excluded.id + 1",
+    "UPDATE users SET name = 'x'",
+    "UPDATE users SET name = 'x' WHERE name = 'y'",
+    "UPDATE orders o SET product = u.name FROM users u WHERE o.user_id = {a} AND u.name = 'x'",
+    "DELETE FROM users",
+    "DELETE FROM orders USING users WHERE users.id = {a}",
+    "TRUNCATE orders",
+    "DROP TABLE orders",
+    "ALTER TABLE orders ADD COLUMN x int",
+    "CREATE INDEX ON orders (product)",
+    "CREATE INDEX CONCURRENTLY ON orders (product)",
+    "LOCK TABLE orders",
+    "VACUUM orders",
+    "ANALYZE orders",
+    "GRANT SELECT ON orders TO public",
+    "CREATE VIEW v AS SELECT * FROM orders",
+    "CREATE TABLE copied AS SELECT * FROM orders",
+    "SELECT * INTO copied FROM orders WHERE user_id = {a}",
+    "CREATE TABLE child () INHERITS (users)",
+    "CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "EXPLAIN SELECT * FROM orders",
+    "EXPLAIN ANALYZE DELETE FROM orders",
+    "DECLARE c CURSOR FOR SELECT * FROM orders",
+    "PREPARE p AS SELECT * FROM orders",
+    "COPY orders FROM STDIN",
+    "COPY orders TO STDOUT",
+    "COPY (SELECT * FROM orders) TO STDOUT",
+    "DO $$ BEGIN DELETE FROM orders; END $$",
+    "CALL spy(1)",
+    "SELECT spy({b})",
+    "SELECT writes()",
+    "SELECT spy(id) FROM users WHERE id = {a}",
+    "SELECT query_to_xml('SELECT * FROM orders', true, true, '')",
+    "SELECT * FROM users WHERE id = {a}; SELECT * FROM users WHERE id = {b}",
+    "UPDATE users SET name = 'x' WHERE id = {a}; UPDATE users SET name = 'x' WHERE id = {b}",
+    "/* user_id = {a} */ SELECT count(*) FROM orders -- WHERE user_id = {a}",
+    "SELECT * FROM works WHERE created_at >= now() - interval '1 month'",
+    "SELECT * FROM works_202401",
+    "DELETE FROM works_202401 WHERE id = 1",
+    "SELECT * FROM orders WHERE user_id = {a}::float8",
+    "SELECT * FROM orders WHERE user_id = {a} + random()",
+    "SELECT * FROM ONLY works",
+    "SELECT * FROM orders TABLESAMPLE bernoulli (50)",
+    "MERGE INTO users u USING (SELECT {a} AS id) s ON u.id = s.id WHEN MATCHED THEN DELETE",
+    "SELECT id FROM users FOR UPDATE",
+    "SELECT nextval('orders_id_seq'), id FROM users",
+    "SELECT * FROM settings_unlisted s JOIN users u ON u.id = {b}",
+    "INSERT INTO settings_unlisted SELECT id, name FROM users WHERE id = {b}",
+    "SELECT pg_read_file(name) FROM users",
+    "REFRESH MATERIALIZED VIEW v; DELETE FROM users",
+    "SELECT lo_import('/etc/passwd'), count(*) FROM orders",
+    "CLUSTER orders",
+    "REINDEX TABLE orders",
+    "COMMENT ON TABLE orders IS 'x'",
+]
+
+
+@pytest.mark.parametrize("sql", NOT_ONE_SHARD)
+def test_refused_with_a_hint_and_nothing_was_executed(twin, pair, sql):
+    twin.refused(sql.format(**pair))
+    twin.same(f"SELECT id FROM users WHERE id = {pair['a']}")   # the session works on
+
+
+@pytest.mark.parametrize("sql", [s for s in NOT_ONE_SHARD if ";" not in s and "COPY" not in s])
+def test_refused_alike_by_the_extended_protocol_in_a_transaction_and_a_savepoint(twin, weir, pair, sql):
+    text = sql.format(**pair)
+    before = twin.rows_of_all_shards()
+    with psycopg.connect(weir.dsn()) as connection:
+        with pytest.raises(psycopg.errors.FeatureNotSupported) as refused:
+            connection.execute(text, (), prepare=True)
+        assert refused.value.diag.message_hint
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            connection.execute("SELECT 1")
+        connection.rollback()
+        connection.execute("SELECT name FROM users WHERE id = %s", (pair["a"],))
+        connection.execute("SAVEPOINT s")
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            connection.execute(text, ())
+        connection.execute("ROLLBACK TO s")
+        assert connection.execute("SELECT id FROM users WHERE id = %s", (pair["a"],)).fetchall() == [(pair["a"],)]
+        connection.commit()
+    assert twin.rows_of_all_shards() == before
+
+
+# --- parameters
+
+
+def test_parameters_of_two_shards_are_refused(twin, weir, pair):
+    both = [pair["a"], pair["b"]]
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection:
+        for sql, arguments in [("SELECT * FROM users WHERE id = ANY (%s)", (both,)), ("SELECT * FROM users WHERE id = ANY (%b)", (both,)),
+                               ("SELECT * FROM users WHERE id IN (%s, %s)", both), ("SELECT * FROM users u, orders o WHERE u.id = %s AND o.user_id = %s", both),
+                               ("INSERT INTO users (id, name) VALUES (%s, 'a'), (%s, 'b')", both), ("INSERT INTO users (id, name) VALUES (%s, 'a')", (None,)),
+                               ("SELECT * FROM users WHERE id = %s", (1.5,))]:
+            for prepare in (False, True):
+                with pytest.raises(psycopg.errors.FeatureNotSupported) as refused:
+                    connection.execute(sql, arguments, prepare=prepare)
+                assert refused.value.diag.message_hint, sql
+        assert connection.execute("SELECT id FROM users WHERE id = ANY (%s)", ([pair["a"]],)).fetchall() == [(pair["a"],)]
+    twin.check_all_rows()
+
+
+# --- transactions and pipelines
+
+
+def test_a_second_shard_fails_the_transaction_and_undoes_the_first(twin, weir, pair):
+    connection = weir.connect(autocommit=False)
+    cursor = connection.cursor()
+    cursor.execute(f"UPDATE users SET name = 'lost' WHERE id = {pair['a']}")
+    for sql in (f"UPDATE users SET name = 'lost' WHERE id = {pair['b']}", f"SELECT * FROM users WHERE id = {pair['a']}"):
+        with pytest.raises(psycopg2.Error) as refused:
+            cursor.execute(sql)
+        assert refused.value.pgcode == ("0A000" if "'lost'" in sql else "25P02")
+        assert connection.info.transaction_status == 3
+    connection.commit()   # answers ROLLBACK
+    assert cursor.statusmessage != "COMMIT"
+    assert connection.info.transaction_status == 0
+    cursor.execute(f"SELECT name FROM users WHERE id = {pair['b']}")
+    connection.close()
+    twin.check_all_rows()
+
+
+def test_rolling_back_to_a_savepoint_heals_a_refused_second_shard(twin, weir, pair):
+    connection = weir.connect()
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute(f"UPDATE users SET email = 'kept' WHERE id = {pair['a']}")
+    cursor.execute("SAVEPOINT one")
+    cursor.execute(f"UPDATE users SET email = 'undone' WHERE id = {pair['a']}")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        cursor.execute(f"UPDATE users SET email = 'x' WHERE id = {pair['b']}")
+    cursor.execute("ROLLBACK TO SAVEPOINT one")
+    assert connection.info.transaction_status == 2
+    cursor.execute(f"SELECT email FROM users WHERE id = {pair['a']}")
+    assert cursor.fetchone() == ("kept",)
+    cursor.execute("COMMIT")
+    assert cursor.statusmessage == "COMMIT"
+    connection.close()
+    assert in_the_reference(twin, f"UPDATE users SET email = 'kept' WHERE id = {pair['a']}") == 1
+    twin.check_all_rows()
+
+
+def in_the_reference(twin, sql):
+    """In the reference alone: what the test did through Weir."""
+    return twin.ask(twin.plain, sql)[2]
+
+
+def test_a_pipeline_over_two_shards_is_refused_and_undone(twin, weir, pair):
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection:
+        with pytest.raises(psycopg.Error) as refused:
+            with connection.pipeline():
+                connection.execute("UPDATE users SET name = %s WHERE id = %s", ("lost", pair["a"]))
+                connection.execute("UPDATE users SET name = %s WHERE id = %s", ("lost", pair["b"]))
+        assert refused.value.sqlstate == "0A000"
+    twin.check_all_rows()
+
+
+def test_a_pipeline_of_many_syncs_may_visit_every_shard(twin, weir, keys):
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection:
+        with connection.pipeline() as pipeline:
+            cursors = []
+            for shard in keys:
+                cursors.append(connection.execute("SELECT id FROM users WHERE id = %s", (shard[0],)))
+                pipeline.sync()
+            assert [c.fetchone() for c in cursors] == [(shard[0],) for shard in keys]
+        with connection.pipeline() as pipeline:
+            good = connection.execute("SELECT id FROM users WHERE id = %s", (keys[0][0],))
+            pipeline.sync()
+            connection.execute("SELECT count(*) FROM orders")
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                pipeline.sync()
+            after = connection.execute("SELECT id FROM users WHERE id = %s", (keys[3][0],))
+            pipeline.sync()
+            assert (good.fetchone(), after.fetchone()) == ((keys[0][0],), (keys[3][0],))
+
+
+# --- COPY
+
+
+def test_copy_into_a_sharded_table_is_refused_before_any_data(twin, weir):
+    connection = weir.connect()
+    with connection.cursor() as cursor:
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            cursor.copy_expert("COPY orders (id, user_id, product) FROM STDIN", io.StringIO("1\t1\tx\n" * 1000))
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
+    connection.close()
+    done = harness.psql(weir.dsn(), "\\copy orders (id, user_id, product) from stdin\n1\t2\tx\n\\.\n", check=False)
+    assert "not supported" in done.stderr.lower() or "0A000" in done.stderr or done.returncode != 0
+    twin.check_all_rows()
+
+
+def test_copy_through_the_home_shard_works_for_unlisted_tables(weir, clusters):
+    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY settings_unlisted FROM STDIN", io.StringIO("copied\tyes\n"))
+        out = io.StringIO()
+        cursor.copy_expert("COPY settings_unlisted TO STDOUT", out)
+        assert "copied\tyes\n" in out.getvalue()
+        cursor.execute("DELETE FROM settings_unlisted WHERE name = 'copied'")
+
+
+# --- text that the parser rejects
+
+
+@pytest.mark.parametrize("sql", ["SELEC 1", "SELECT FROM WHERE", "DELETE FROM users WHERE", "DELETE FROM users; SELEC 1", "SELECT 'open", "INSERT INTO users VALUES (1, 'x'",
+                                 "SELECT $$x", "UPDATE users SET name = 'x' WHERE id = = 1", "\\", "SELECT 1 +"])
+def test_text_that_does_not_parse_gives_the_servers_own_error_and_is_not_executed(twin, weir, sql):
+    before = twin.rows_of_all_shards()
+    answers = []
+    for connection in (twin.weir, twin.plain):
+        with connection.cursor() as cursor, pytest.raises(psycopg2.Error) as error:
+            cursor.execute(sql)
+        answers.append((error.value.pgcode, error.value.diag.message_primary, error.value.diag.statement_position))
+    assert answers[0] == answers[1]
+    with psycopg.connect(weir.dsn()) as connection:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            connection.execute(sql, ())
+        connection.rollback()
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert twin.rows_of_all_shards() == before
+
+
+# --- views and functions that appear while Weir runs
+
+
+def test_a_view_over_sharded_tables_is_refused_once_the_catalog_was_refreshed(twin, weir, clusters, pair):
+    for i in range(4):
+        clusters.psql("CREATE VIEW spying AS SELECT * FROM orders; CREATE VIEW spying_twice AS SELECT count(*) FROM spying", shard=i)
+    weir.console("RELOAD")
+    harness.wait_for(lambda: code_of(twin, "SELECT * FROM spying") == "0A000", "the view to be known", 40)
+    twin.refused("SELECT * FROM spying_twice")
+    twin.refused(f"SELECT * FROM spying s JOIN users u ON u.id = {pair['b']}")
+    for i in range(4):
+        clusters.psql("DROP VIEW spying_twice, spying", shard=i)
+
+
+def code_of(twin, sql):
+    found = twin.ask(twin.weir, sql)
+    return found if isinstance(found, str) else None
+
+
+def test_refusals_are_counted_and_leave_no_server_behind(twin, weir):
+    row = weir.console("SHOW STATS")[0]
+    assert int(row["total_error_count"]) > 0
+    active = [b["active"] for b in weir.console("SHOW BACKENDS")]
+    assert set(active) == {"0"}
