@@ -249,6 +249,9 @@ TEST(Binding, NamesThatAreNotCertainBindNothing) {
   EXPECT_UNBOUND("SELECT * FROM (orders o JOIN countries c ON true) AS j WHERE j.user_id = 1");
   // Ambiguous.
   EXPECT_UNBOUND("SELECT * FROM orders o, works w WHERE user_id = 1");
+  EXPECT_UNBOUND("SELECT * FROM orders a, orders b WHERE user_id = 1 AND a.user_id = b.user_id");
+  // What a NATURAL JOIN merged may have the other side's type.
+  EXPECT_UNBOUND("SELECT * FROM (SELECT 1.5 AS user_id) s NATURAL JOIN orders WHERE user_id = $1");
   // Of a CTE, not of the table.
   EXPECT_UNBOUND("WITH c AS (SELECT 1 AS k) SELECT * FROM c, orders WHERE k = 1");
   EXPECT_UNBOUND("WITH c AS (SELECT 1 AS user_id) SELECT * FROM c, orders o WHERE c.user_id = 1");
