@@ -155,6 +155,7 @@ class Session {
   void use_shard(schema::ShardId shard);
   void refuse(Error error);
   void replan(PreparedStatement& statement);
+  [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
   bool answer_locally(BatchEnd end);
   [[nodiscard]] bool is_local(const router::Plan& plan) const;
@@ -280,11 +281,11 @@ class Session {
   StatementNames names_;
   PreparedStatement unnamed_;
   bool has_unnamed_ = false;
-  std::uint64_t unnamed_serial_;        // of the newest Parse of the unnamed statement: unique in the process
   SettingsRef context_of_;              // the settings that context() was made for
   bool raw_ = true;                     // the batch can be forwarded byte for byte
   bool sending_raw_ = false;
   SessionSettings settings_;
+  bool set_locally_ = false;            // SET LOCAL ran in this transaction
   std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
   Transaction transaction_ = Transaction::none;
   bool begin_read_only_ = false;

@@ -82,6 +82,17 @@ bool may_write(const Plan& plan) {
   return true;
 }
 
+// What these leave behind the session knows itself (settings_, names_).
+bool is_tracked(Verb verb) {
+  return verb == Verb::set || verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::reset || verb == Verb::reset_all ||
+         verb == Verb::discard_all || verb == Verb::deallocate_all;
+}
+
+// On a sharded database, text that the parser rejects as wrong (not as too deep, or not text at all): the server is asked what it is.
+bool is_newer_than_parser(const Plan& plan) {
+  return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
+}
+
 bool safe_encoding(std::string_view sql) {
   const std::string lower = ascii_lower(sql);
   for (const char* unsafe : {"sjis", "shift_jis", "big5", "gbk", "uhc", "gb18030", "johab", "euc", "mule"})
@@ -184,16 +195,28 @@ void Session::plan_parse(Op& op, ByteView body) {
   replan(*statement);
   op.plan = statement->plan;
   if (op.statement) {
-    const std::string_view path = context().search_path;
-    op.interned = intern_statement(concat(database_->name, "/", user_, "/", path), statement->sql, statement->types);
+    op.interned = intern(*statement);
     statement->id = op.interned->id;
     names_.add(op.name, {op.statement, op.interned});
   } else {
     has_unnamed_ = true;
-    unnamed_.id = ++unnamed_serial_;
+    unnamed_.id = worker_.next_unnamed();
   }
-  if (op.plan->target == Target::refused) return refuse(*op.plan->refusal);
-  if (op.plan->verb == Verb::unparsable && database_->state->sharded()) decision_.check_only = true;
+  if (is_newer_than_parser(*op.plan))
+    decision_.check_only = true;
+  else if (op.plan->target == Target::refused)
+    refuse(*op.plan->refusal);
+}
+
+// Equal texts are one statement on a server only if they mean the same: a literal of type timestamptz is read by the TimeZone
+// of its Parse. What SET LOCAL or the same batch changed is known to this session alone.
+InternedRef Session::intern(const PreparedStatement& statement) const {
+  bool own = set_locally_;
+  for (const Op& op : ops_) own |= op.plan && (op.plan->verb == Verb::set || op.plan->verb == Verb::set_local || op.plan->verb == Verb::reset);
+  std::string scope = concat(database_->name, "/", user_, "/", context().search_path);
+  if (context_of_) scope += concat("/", context_of_->meaning);
+  if (own) scope += concat("/session ", std::to_string(id_));
+  return intern_statement(scope, statement.sql, statement.types);
 }
 
 void Session::replan(PreparedStatement& statement) {
@@ -221,7 +244,13 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
                                                           : concat("prepared statement \"", name, "\" does not exist")});
     return nullptr;
   }
-  if (statement->generation != database_->router->generation() || statement->planned_for != context_of_) replan(*statement);
+  const bool other_settings = statement->planned_for != context_of_;
+  if (other_settings || statement->generation != database_->router->generation()) replan(*statement);
+  if (other_settings && op.statement) {
+    op.interned = intern(*statement);
+    statement->id = op.interned->id;
+    names_.add(name, {op.statement, op.interned});
+  }
   op.plan = statement->plan;
   return statement;
 }
@@ -296,13 +325,13 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   decision_.runs = true;
   decision_.read_only &= plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty;
   decision_.writes |= may_write(plan);
-  decision_.effects.taints |= plan.effects.taints;
+  decision_.effects.taints |= plan.effects.taints && !is_tracked(plan.verb);
   decision_.effects.pins |= plan.effects.pins;
   decision_.effects.needs_clean |= plan.effects.needs_clean;
   if (mode_ == config::PoolMode::statement && (plan.verb == Verb::begin || plan.ends_transaction))
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
-  if (plan.verb == Verb::unparsable && database_->state->sharded()) {
+  if (is_newer_than_parser(plan)) {
     decision_.check_only = true;
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }

@@ -293,6 +293,7 @@ std::string Session::text_of(const Op& op) const {
 void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
   switch (plan.verb) {
     case Verb::set: return settings_.set(plan.setting, text_of(op));
+    case Verb::set_local: set_locally_ = in_transaction(); return;
     case Verb::reset:
       lost_by_reset_ += settings_.reset(plan.setting);
       if (!lost_by_reset_.empty()) lost_by_reset_ += ";";
@@ -320,7 +321,6 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::copy_from:
     case Verb::copy_to:
     case Verb::begin:
-    case Verb::set_local:
     case Verb::set_transaction:
     case Verb::deallocate:
     case Verb::unparsable: return;

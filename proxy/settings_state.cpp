@@ -14,6 +14,14 @@ std::unordered_map<std::string, std::weak_ptr<const SettingsState>>& interned() 
 
 bool survives_reset_all(std::string_view name) { return name == "role" || name == "session_authorization"; }
 
+// Of the settings that clients are known to differ in, those that no Parse looks at: their statements are shared.
+bool changes_no_meaning(std::string_view name) {
+  for (const std::string_view harmless : {"application_name", "extra_float_digits", "statement_timeout", "lock_timeout",
+                                          "idle_in_transaction_session_timeout", "work_mem", "client_min_messages"})
+    if (name == harmless) return true;
+  return false;
+}
+
 std::string_view skip_blanks(std::string_view s) {
   const auto at = s.find_first_not_of(" \t\r\n");
   return at == std::string_view::npos ? std::string_view{} : s.substr(at);
@@ -118,6 +126,7 @@ SettingsRef intern_settings(std::vector<Setting> settings) {
   for (const auto& s : settings) {
     if (survives_reset_all(s.name)) state->needs_discard = true;
     if (s.name == "search_path") state->search_path = search_path_of(s.sql);
+    if (!changes_no_meaning(s.name)) state->meaning += concat(s.sql, "\n;");
   }
   state->settings = std::move(settings);
   state->replay = replay;

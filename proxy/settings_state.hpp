@@ -25,6 +25,7 @@ struct SettingsState {
   std::string replay;              // all of them as one simple Query string
   bool needs_discard = false;      // RESET ALL does not undo it (role, session authorization)
   std::string search_path;         // as the router reads it; empty: not set
+  std::string meaning;             // `replay` without what never changes what a statement's text means
 };
 using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is set
 

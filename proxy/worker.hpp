@@ -65,6 +65,8 @@ class Worker {
   [[nodiscard]] Session* find_session(std::uint64_t id);
   void close_listeners();
   void for_each_session(const std::function<void(Session&)>& f);
+  // Names one Parse of an unnamed statement, uniquely in the process: a server remembers whose it has.
+  [[nodiscard]] std::uint64_t next_unnamed() { return (static_cast<std::uint64_t>(index_ + 1) << 48) | ++unnamed_; }
   // Scratch that sessions share: never used across a suspension.
   std::vector<router::Parameter> parameters;
 
@@ -82,6 +84,7 @@ class Worker {
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::vector<int> listeners_;
   std::uint64_t next_session_ = 0;
+  std::uint64_t unnamed_ = 0;
   int spare_;                                 // a descriptor kept for the day there is no other
 };
 
