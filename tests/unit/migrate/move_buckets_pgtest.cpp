@@ -11,7 +11,7 @@ namespace {
 
 const Checkpoint kGoOn = [] {};
 
-class MoveBuckets : public ThreeShards {
+class Move : public ThreeShards {
  protected:
   void SetUp() override {
     ThreeShards::SetUp();
@@ -33,6 +33,7 @@ class MoveBuckets : public ThreeShards {
       INSERT INTO works SELECT id, 1, CASE WHEN id % 2 = 0 THEN '2023-12-31 12:00+00' ELSE '2024-01-15 12:00+00' END::timestamptz, 't'
         FROM users;)");
     initialise();
+    config_ = read_file(file());
     before_ = contents();
     rows_ = value(0, "SELECT count(*) FROM users WHERE " + moved());
   }
@@ -102,20 +103,9 @@ class MoveBuckets : public ThreeShards {
     EXPECT_EQ(read_file(file() + ".map-1"), config_) << "the backup";
   }
 
-  void write_config_text() { config_ = read_file(file()); }
-
   std::ostringstream out_;
   std::string before_, rows_, config_;
 };
-
-class MoveBucketsFixed : public MoveBuckets {
- protected:
-  void SetUp() override {
-    MoveBuckets::SetUp();
-    write_config_text();
-  }
-};
-using Move = MoveBucketsFixed;
 
 TEST_F(Move, MovesTheRowsOfTheBucketsAndNothingElse) {
   ASSERT_NE(rows_, "0");
@@ -255,7 +245,7 @@ TEST_F(Move, RunsOneAtATime) {
 
 // --- killed after each step: the stage is dropped as a killed process drops its connections ----
 
-class KilledMove : public MoveBucketsFixed, public testing::WithParamInterface<int> {
+class KilledMove : public Move, public testing::WithParamInterface<int> {
  protected:
   // Runs the first `steps` steps of move_buckets(), then "dies".
   void die_after(int steps) {
