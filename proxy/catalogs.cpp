@@ -37,6 +37,8 @@ std::uint64_t mix_row(std::uint64_t hash, const schema::CatalogRow& row) {
 pool::ConnParams maintenance_params(const config::Database& database, const pool::Backend& backend) {
   pool::ConnParams params = backend.id().params;
   pool::set(params, "dbname", backend.dbname());
+  // Tells the few connections outside of max_per_backend from those that serve clients.
+  if (pool::get(params, "fallback_application_name").empty()) pool::set(params, "fallback_application_name", "weir maintenance");
   if (auto over = pool::parse_conninfo(database.maintenance))
     for (const auto& [name, value] : *over) pool::set(params, name, value);
   return params;

@@ -422,7 +422,7 @@ void Proxy::shut_down(Duration drain) {
     worker.for_each_session([&](Session& session) { session.terminate(goodbye, false); });
   });
   const Deadline deadline = Deadline::after(Clock::now(), drain);
-  while (clients() > 0 && !deadline.passed(Clock::now())) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (clients() > 0 && !stopping_ && !deadline.passed(Clock::now())) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   if (clients() == 0) return;
   on_workers([&](Worker& worker) { worker.for_each_session([&](Session& session) { session.terminate(goodbye, true); }); });
   const Deadline last = Deadline::after(Clock::now(), std::chrono::seconds(1));

@@ -39,6 +39,8 @@ class Proxy {
   // --- any thread ---
   // New clients are refused from now on, idle ones told to go; returns when the rest went or `drain` passed.
   void shut_down(Duration drain);
+  // Whoever waits in shut_down() waits no longer.
+  void hurry() { stopping_ = true; }
   // Blocks until SHUTDOWN was asked for in the console.
   bool wait_shutdown_asked(Deadline until);
   void ask_shutdown();

@@ -8,6 +8,7 @@ namespace weir::proxy {
 
 namespace {
 constexpr Duration kCleanUpTime = std::chrono::seconds(5);
+constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
 constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
 }  // namespace
 
@@ -60,6 +61,7 @@ net::Task<> Session::serve() {
     plan_batch(end);
     if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
     if (!answer_locally(end)) {
+      aside_ = only_prepares(end);
       Outcome outcome = Outcome::retry;
       for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
         if (!lease_now()) {
@@ -76,6 +78,7 @@ net::Task<> Session::serve() {
     }
     if (server_ && !give_back_now()) co_await give_back();
     end_batch();
+    aside_ = false;
     if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
   }
@@ -151,6 +154,11 @@ bool Session::gather(BatchEnd& end) {
       end = BatchEnd::closed;
       return true;
     }
+    if (input_.size() > scanned_ && kClientMessages.find(static_cast<char>(input_[scanned_])) == std::string_view::npos) {
+      fatal({sqlstate::kProtocolViolation, concat("invalid frontend message type ", std::to_string(input_[scanned_]))});
+      end = BatchEnd::closed;
+      return true;
+    }
     if (f.status == wire::FrameStatus::incomplete) {
       if (f.needed <= kMaxHeld && scanned_ <= kMaxHeld) return false;
       fatal({sqlstate::kProgramLimit, concat("a message of ", std::to_string(f.needed), " bytes is more than Weir holds (",
@@ -204,15 +212,9 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
     case 'C':
       if (!skip_to_sync_) add();
       return false;
-    case 'd':
-    case 'c':
-    case 'f':   // late data of a COPY that failed: PostgreSQL ignores it, too
+    default:   // late data of a COPY that failed: PostgreSQL ignores it, too
       late_copy_data_ = true;
       return false;
-    default:
-      fatal({sqlstate::kProtocolViolation, concat("invalid frontend message type ", std::to_string(static_cast<unsigned char>(m.type)))});
-      end = BatchEnd::closed;
-      return true;
   }
 }
 

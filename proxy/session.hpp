@@ -158,6 +158,7 @@ class Session {
   [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
   bool answer_locally(BatchEnd end);
+  [[nodiscard]] bool only_prepares(BatchEnd end) const;
   [[nodiscard]] bool is_local(const router::Plan& plan) const;
   void run_local(const router::Plan& plan, std::string_view sql);
   void answer_local_ops();
@@ -290,6 +291,7 @@ class Session {
   Transaction transaction_ = Transaction::none;
   bool begin_read_only_ = false;
   bool failed_locally_ = false;         // the server's transaction is fine, the client's is not
+  bool aside_ = false;                  // the batch runs outside of the held transaction
   std::vector<std::string> held_;       // BEGIN and what followed it, until a shard is known
   std::optional<schema::ShardId> transaction_shard_;
   TimePoint last_write_{};              // for reads of what no bucket names

@@ -106,7 +106,7 @@ void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
   server_ = server;
   server_shard_ = shard;
   server_broken_ = false;
-  if (transaction_ == Transaction::held) transaction_shard_ = shard;
+  if (transaction_ == Transaction::held && !aside_) transaction_shard_ = shard;
   server->socket->set_waiter(&waiter_);
   database_->stats.assignments.add();
   (server_is_replica_ ? database_->stats.to_replica : database_->stats.to_primary).add();
@@ -266,7 +266,7 @@ net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::
 
 // The steady state: nothing keeps it, nothing has to be cleaned.
 bool Session::give_back_now() {
-  if (in_transaction() || mid_sequence_) return !server_broken_;
+  if ((in_transaction() && !aside_) || mid_sequence_) return !server_broken_;
   if (server_broken_ || pin_after_ || tainted_ || cancels_in_flight_ > 0 || server_ == pinned_ || !lost_by_reset_.empty()) return false;
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
   return true;
@@ -277,7 +277,7 @@ net::Task<> Session::give_back() {
     drop_server();
     co_return;
   }
-  if (in_transaction() || mid_sequence_) co_return;
+  if ((in_transaction() && !aside_) || mid_sequence_) co_return;
   if (pin_after_) {
     pinned_ = server_;
     pinned_shard_ = server_shard_;

@@ -432,8 +432,8 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
       settings_.savepoint(plan.setting);
       held_.emplace_back(sql);
       return;
+    case Verb::set_local: set_locally_ = true; [[fallthrough]];
     case Verb::release_savepoint:
-    case Verb::set_local:
     case Verb::set_transaction: held_.emplace_back(sql); return;
     case Verb::rollback_to_savepoint:
       settings_.rollback_to(plan.setting);
@@ -476,6 +476,8 @@ bool Session::answer_locally(BatchEnd end) {
     if (op.plan && !is_local(*op.plan) && !is_accepted_parse(op)) all_local = false;
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
   }
+  // Of a transaction whose server was lost no savepoint is left.
+  if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
     decision_.error = transaction_is_aborted();
     decision_.error_at = 0;
@@ -499,6 +501,12 @@ bool Session::can_fail_in_place() const {
 // A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
 bool Session::is_accepted_parse(const Op& op) const {
   return op.type == 'P' && op.interned && !server_ && op.interned->accepted.load(std::memory_order_relaxed);
+}
+
+// Drivers prepare by a Parse with a Sync of its own: that says nothing of the shard on which the held transaction will run. After a
+// SET LOCAL the text may mean something else inside than outside.
+bool Session::only_prepares(BatchEnd end) const {
+  return transaction_ == Transaction::held && end == BatchEnd::sync && !decision_.runs && !set_locally_ && !mid_sequence_;
 }
 
 bool Session::runs_something() const {

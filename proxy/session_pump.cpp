@@ -10,6 +10,8 @@ using router::Verb;
 
 namespace {
 
+constexpr std::uint8_t kFlush[] = {'H', 0, 0, 0, 4};
+
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
 
@@ -219,6 +221,10 @@ void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
 }
 
 void Session::on_ready(char status) {
+  if (aside_) {   // the held transaction still waits for its first statement
+    if (error_seen_) transaction_ = Transaction::held_failed;
+    return;
+  }
   if (status == 'I') {
     const bool rolled_back = error_seen_ || rolled_back_;
     if (decision_.writes || transaction_wrote_) mark_writes();
@@ -409,6 +415,8 @@ bool Session::forward_copy_data() {
     if (ready > 0) {
       send_to_server(input_.first(ready));
       consume(ready);
+      // Its CommandComplete would wait in the server for the Sync, which is a batch of its own.
+      if (!copy_in_ && copy_extended_) send_to_server(kFlush);
       moved = true;
     } else if (copy_in_ && !receive_from_client()) {
       break;

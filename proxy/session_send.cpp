@@ -26,7 +26,7 @@ void Session::translate(BatchEnd end) {
     pin_after_ |= decision_.effects.pins || mode_ == config::PoolMode::session;
     if (decision_.writes) mark_writes();
   }
-  if (transaction_ == Transaction::held) send_held_begin();
+  if (transaction_ == Transaction::held && !aside_) send_held_begin();
   if (decision_.check_only) return translate_check_only(end);
   const std::size_t last = decision_.error ? decision_.error_at : ops_.size();
   const bool raw = raw_now() && may_stay_raw();
