@@ -54,7 +54,8 @@ def primary(weir):
 
 def seen_by_postgres(clusters):
     """Server connections that PostgreSQL counts, without the monitor's and the test's own."""
-    return int(clusters.psql("select count(*) from pg_stat_activity where datname = 'app' and pid <> pg_backend_pid() and application_name = 'weir'"))
+    return int(clusters.psql("select count(*) from pg_stat_activity where datname = 'app' and backend_type = 'client backend' "
+                             "and pid <> pg_backend_pid() and application_name <> 'weir maintenance'"))
 
 
 def test_a_thousand_idle_clients_share_eight_servers(start_weir, database, plain_clusters):

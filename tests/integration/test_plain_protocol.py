@@ -403,11 +403,6 @@ def test_late_cancels_never_hit_another_clients_statement(weir):
 # --- ends ---
 
 
-def backend_pids(plain_clusters):
-    return set(plain_clusters.psql("select pid from pg_stat_activity where backend_type = 'client backend' and datname = 'app' "
-                                   "and pid <> pg_backend_pid() and application_name not like 'weir %'").split())
-
-
 @pytest.mark.parametrize("way", ["kill", "terminate"])
 @pytest.mark.parametrize("state", ["idle in transaction", "running", "copying in"])
 def test_a_client_that_goes_leaves_a_rolled_back_server_that_is_used_again(start_weir, plain_clusters, way, state):

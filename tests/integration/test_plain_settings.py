@@ -211,14 +211,13 @@ SETTINGS = [
     ("set names 'LATIN1'", "show client_encoding", "LATIN1"),
     ("set schema 'pg_catalog'", "show search_path", "pg_catalog"),
     ("set search_path = a, \"B c\"", "show search_path", 'a, "B c"'),
-    ("set app.x = 'mine'", "select current_setting('app.x', true)", "mine"),
+    ("set app.x = 'mine'", "select coalesce(current_setting('app.x', true), '')", "mine"),
     ("set session characteristics as transaction read only", "show default_transaction_read_only", "on"),
     ("set session characteristics as transaction isolation level serializable", "show transaction_isolation", "serializable"),
     ("set role pg_monitor", "select current_user", "pg_monitor"),
     ("set session authorization pg_monitor", "select session_user", "pg_monitor"),
     ("select set_config('work_mem', '5MB', false)", "show work_mem", "5MB"),
     ("set work_mem = '6MB'; select 1", "show work_mem", "6MB"),
-    ("do $$ begin perform set_config('work_mem', '7MB', false); end $$", "show work_mem", "7MB"),
     ("set standard_conforming_strings = off", "show standard_conforming_strings", "off"),
 ]
 
@@ -238,6 +237,22 @@ def test_a_setting_is_seen_by_its_client_only(weir, make, look, expected):
     with WireClient(weir.port) as later:
         for _ in range(POOL + 2):
             assert later.value(look) == default
+
+
+@pytest.mark.parametrize("hidden", [
+    "do $$ begin perform set_config('work_mem', '7MB', false); end $$",
+    "select sets_work_mem()",
+    "do $$ begin execute 'create temp table hidden (a int)'; perform pg_advisory_lock(99); listen news; end $$",
+])
+def test_what_a_function_hides_is_cleaned_away(single, plain_clusters, hidden):
+    plain_clusters.psql("create or replace function sets_work_mem() returns text language sql as $$ select set_config('work_mem', '7MB', false) $$")
+    one, other = pair(single)
+    with one:
+        one.query(hidden)
+    with other:
+        assert other.value("show work_mem") == "4MB"
+        assert other.value("select count(*) from pg_class where relname = 'hidden'") == "0"
+        assert other.value("select count(*) from pg_locks where locktype = 'advisory'") == "0"
 
 
 def test_settings_of_clients_that_share_one_server_are_swapped(single):
@@ -318,7 +333,8 @@ def test_a_bad_set_fails_and_changes_nothing(single):
     ({"options": "-c work_mem=lots"}, "22023"),
     ({"work_mem": "lots"}, "22023"),
     ({"options": "-c nonsense=1"}, "42704"),
-    ({"options": "--"}, None),
+    ({"options": "work_mem=1MB"}, None),
+    ({"options": "-c"}, None),
     ({"TimeZone": "Moon/Crater"}, "22023"),
     ({"client_encoding": "KLINGON"}, "22023"),
 ])
