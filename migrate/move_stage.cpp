@@ -320,7 +320,7 @@ void MoveStage::require_unchanged_source(const MoveJournal& journal) {
   for (const auto& table : scope_.tables) {
     const auto then = journal.copied.find(table.name);
     const Checksum now = checksum_of(*connection, table);
-    if (then == journal.copied.end() ? now.empty() : now == then->second) continue;
+    if (now.empty() || (then != journal.copied.end() && now == then->second)) continue;
     throw Failure("shard " + journal_.from + ": " + table.name + " is not what was copied any more (" + now.rows +
                   " rows now): somebody writes around Weir. Nothing was deleted there; bring the change to " +
                   journal_.to + ", then delete the rows of these buckets on " + journal_.from);
