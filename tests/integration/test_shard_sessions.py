@@ -390,25 +390,29 @@ def test_start_up_options_hold_on_every_shard(weir, keys):
 # --- reads from replicas
 
 
+def saw(clusters, shard, node, text):
+    """Does a connection of this PostgreSQL show `text` as its last statement?"""
+    asked = f"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%{text}%'"
+    return clusters.psql(asked, shard=shard, node=node) != "0"
+
+
 def test_keyed_reads_reach_the_replica_of_their_shard_and_writes_do_not(client, weir, clusters, keys):
     before = int(weir.console("SHOW STATS")[0]["total_to_replica"])
     for i, shard in enumerate(keys):
         k = shard[1]
-        sql = f"SELECT inet_server_port() FROM users WHERE id = {k}"
 
         def on_replica():
-            client.execute(sql)
-            return client.fetchone() == (ports(clusters, "replica")[i],)
+            client.execute(f"SELECT name, 'read {i} of' FROM users WHERE id = {k}")
+            return saw(clusters, i, "0", f"read {i} of")
 
         harness.wait_for(on_replica, f"a read of key {k} on the replica of shard {i}", 20)
-        client.execute("BEGIN")
-        client.execute(sql)
-        assert client.fetchone() == (ports(clusters)[i],)
-        client.execute("COMMIT")
-        client.execute(sql + " FOR UPDATE")
-        assert client.fetchone() == (ports(clusters)[i],)
-        client.execute(f"UPDATE users SET name = name WHERE id = {k} RETURNING pg_is_in_recovery()")
-        assert client.fetchone() == (False,)
+        others = [n for n in range(4) if n != i]
+        assert not any(saw(clusters, n, node, f"read {i} of") for n in others for node in ("primary", "0"))
+        for number, sql in enumerate([f"BEGIN; SELECT name, 'tx {i} of' FROM users WHERE id = {k}; COMMIT", f"SELECT name, 'tx {i} of' FROM users WHERE id = {k} FOR UPDATE",
+                                      f"UPDATE users SET name = name WHERE id = {k} RETURNING 'tx {i} of'"]):
+            for part in sql.split("; "):
+                client.execute(part.replace("tx", f"tx{number}"))
+            assert not saw(clusters, i, "0", f"tx{number} {i} of")
     assert int(weir.console("SHOW STATS")[0]["total_to_replica"]) > before
 
 
