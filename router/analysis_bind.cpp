@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.hpp"
+#include "router/classify.hpp"
 
 namespace weir::router {
 namespace {
@@ -21,6 +22,16 @@ class Nesting {
  private:
   int& depth_;
 };
+
+// A relation's name for messages: qualified, if the catalog knows it or the statement does so.
+std::string shown(const schema::Relation* relation, std::string_view schema, std::string_view name) {
+  if (relation != nullptr && !relation->name.empty()) return relation->qualified();
+  return schema.empty() ? std::string(name) : concat(schema, ".", name);
+}
+
+void keep_first(std::string& slot, const std::string& name) {
+  if (slot.empty()) slot = name;
+}
 
 }  // namespace
 
@@ -108,6 +119,7 @@ void Binder::leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, In
 // SELECT INTO. A temporary table of a listed name would hide the listed one.
 void Binder::make_table(const RangeVar& var) {
   read_only_ = false;
+  makes(var);
   const schema::Relation* existing = name(var, Access::write);
   if (existing == nullptr || existing->rule == nullptr) return;
   refuse(concat("SELECT INTO ", existing->qualified(), ": that is a listed table"), "Give the new table another name.");
@@ -199,11 +211,23 @@ void Binder::finish() {
 
 const schema::Relation* Binder::name(const RangeVar& var, Access access) {
   visited_.insert(&var);
-  return name(pg::text(var.schemaname), pg::text(var.relname), access);
+  const std::string_view schema = pg::text(var.schemaname), relation = pg::text(var.relname);
+  if (!is_temporary(var)) return name(schema, relation, access);
+  return use(catalog_.find_relation(schema, relation, input_.search_path), schema, relation, access);
+}
+
+void Binder::makes(const RangeVar& var) {
+  if (!catalog_.rejects_unlisted() || is_temporary(var)) return;
+  const std::string_view schema = pg::text(var.schemaname), relation = pg::text(var.relname);
+  const schema::Relation* existing = catalog_.find_relation(schema, relation, input_.search_path);
+  if (existing != nullptr && existing->rule != nullptr) return;
+  keep_first(touched_.rejected, shown(existing, schema, relation));
 }
 
 const schema::Relation* Binder::name(std::string_view schema, std::string_view relation, Access access) {
-  return use(catalog_.find_relation(schema, relation, input_.search_path), schema, relation, access);
+  const schema::Relation* found = catalog_.find_relation(schema, relation, input_.search_path);
+  reject_unlisted(found, schema, relation);
+  return use(found, schema, relation, access);
 }
 
 namespace {
@@ -217,17 +241,11 @@ bool shows_the_server(std::string_view name) {
   return false;
 }
 
-void keep_first(std::string& slot, const std::string& name) {
-  if (slot.empty()) slot = name;
-}
-
 }  // namespace
 
 const schema::Relation* Binder::use(const schema::Relation* relation, std::string_view schema, std::string_view name,
                                     Access access) {
-  const std::string qualified = relation != nullptr && !relation->name.empty() ? relation->qualified()
-                                : schema.empty()                               ? std::string(name)
-                                                                               : concat(schema, ".", name);
+  const std::string qualified = shown(relation, schema, name);
   if (tables_.size() < kMaxTables && std::find(tables_.begin(), tables_.end(), qualified) == tables_.end())
     tables_.push_back(qualified);
   if (relation == nullptr) {
@@ -267,11 +285,25 @@ void Binder::use_effects(const schema::Relation& relation, Access access) {
     return;
   }
   const bool impure_view = relation.kind == schema::RelationKind::view && !relation.view_is_pure;
-  if (!impure_view && !relation.has_triggers) return;
+  const bool triggers = access == Access::write && relation.has_triggers;
+  if (!impure_view && !triggers && !relation.runs_code_on_read) return;
   effects_.taints = true;
   read_only_ = false;
-  why_.push_back(concat(relation.qualified(), impure_view ? " is a view" : " has triggers, rules or policies",
+  why_.push_back(concat(relation.qualified(),
+                        impure_view ? " is a view"
+                        : triggers  ? " has triggers, rules or expressions that call user functions"
+                                    : " has policies, or columns or indexes that call user functions",
                         ": it may run anything"));
+}
+
+// A bare name that a database's catalog does not know may be a temporary table's, so it goes home; one with a schema is
+// none, and offline only listed tables are known.
+void Binder::reject_unlisted(const schema::Relation* relation, std::string_view schema, std::string_view name) {
+  if (!catalog_.rejects_unlisted() || schema.starts_with("pg_temp")) return;
+  if (relation == nullptr && schema.empty() && catalog_.from_database()) return;
+  const bool listable = relation == nullptr || (relation->placement == schema::Placement::unlisted &&
+                                                relation->kind != schema::RelationKind::sequence);
+  if (listable) keep_first(touched_.rejected, shown(relation, schema, name));
 }
 
 }  // namespace weir::router

@@ -26,6 +26,7 @@ enum class Access : std::uint8_t { read, write };
 // What kinds of relations a statement names, with one of each for messages.
 struct Touched {
   std::string sharded, reference, reference_written, unlisted, catalog, reaches_sharded;  // empty: none
+  std::string rejected;  // unlisted, where the configuration rejects such tables
   [[nodiscard]] bool listed() const { return !sharded.empty() || !reference.empty() || !reaches_sharded.empty(); }
   [[nodiscard]] bool home() const { return !unlisted.empty() || !catalog.empty(); }
 };
@@ -42,6 +43,8 @@ class Binder {
   // A relation that a utility statement names. Null if the catalog does not know it.
   const schema::Relation* name(const RangeVar& var, Access access);
   const schema::Relation* name(std::string_view schema, std::string_view relation, Access access);
+  // A table or view that the statement makes.
+  void makes(const RangeVar& var);
 
   // When everything was shown: binds the keys. The first reason against routing, if any.
   void finish();
@@ -102,6 +105,7 @@ class Binder {
   const schema::Relation* use(const schema::Relation* relation, std::string_view schema, std::string_view name,
                               Access access);
   void use_effects(const schema::Relation& relation, Access access);
+  void reject_unlisted(const schema::Relation* relation, std::string_view schema, std::string_view name);
 
   // Conditions (analysis_conditions.cpp).
   void conditions(Node* expr, const Condition& where);

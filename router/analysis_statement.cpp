@@ -44,6 +44,7 @@ class StatementAnalysis {
   void place(Plan& plan) const;
   void place_query(Plan& plan) const;
   [[nodiscard]] std::optional<Error> reason_against() const;
+  [[nodiscard]] std::optional<Error> against_unlisted() const;
   [[nodiscard]] std::optional<Error> against_data_readers() const;
   [[nodiscard]] std::optional<Error> against_utility() const;
   [[nodiscard]] std::optional<Error> against_mixing() const;
@@ -77,6 +78,7 @@ void StatementAnalysis::look() {
   for (Node* expression : utility_.expressions) binder_->expression(expression);
   for (const RangeVar* var : utility_.reads) binder_->name(*var, Access::read);
   for (const RangeVar* var : utility_.writes) binder_->name(*var, Access::write);
+  if (utility_.makes != nullptr) binder_->makes(*utility_.makes);
   for (const auto& [schema, name] : utility_.names) binder_->name(schema, name, Access::write);
   binder_->finish();
 }
@@ -174,6 +176,7 @@ void StatementAnalysis::place_query(Plan& plan) const {
 std::optional<Error> StatementAnalysis::reason_against() const {
   if (survey_.unknown_node != T_Invalid)
     return refused("the statement holds a construct that Weir does not know", "Run it on a shard's database directly.");
+  if (auto error = against_unlisted()) return error;
   if (auto error = against_utility()) return error;
   const std::string& view = binder_->touched().reaches_sharded;
   if (!view.empty())
@@ -189,6 +192,13 @@ std::optional<Error> StatementAnalysis::reason_against() const {
     return refused(concat("nothing binds the sharding key of table ", table),
                    "Compare its key with a constant or parameter.");
   return std::nullopt;
+}
+
+std::optional<Error> StatementAnalysis::against_unlisted() const {
+  const std::string& table = binder_->touched().rejected;
+  if (table.empty()) return std::nullopt;
+  return refused(concat("table ", table, " is not listed, and unlisted_tables is \"reject\""),
+                 "List it in weir.toml (of a view, the tables that it reads), or set unlisted_tables = \"home\".");
 }
 
 std::optional<Error> StatementAnalysis::against_utility() const {

@@ -33,6 +33,7 @@ struct Utility {
   std::vector<Node*> expressions;                                    // and expressions that run with it
   std::vector<const RangeVar*> reads, writes;                        // relations it names
   std::vector<std::pair<std::string_view, std::string_view>> names;  // the same as schema and name
+  const RangeVar* makes = nullptr;  // the one of `writes` that is a table or view to be made
   Effects effects{.taints = true};
   bool may_read_only = false;  // read-only if its query is
   bool returns_copy = false;

@@ -72,15 +72,20 @@ void creates(Utility& u, const RangeVar* var) {
   if (var != nullptr && is_temporary(*var)) u.effects = kPins;
 }
 
+void creates_relation(Utility& u, const RangeVar* var) {
+  creates(u, var);
+  u.makes = var;
+}
+
 void create_table(Utility& u, const CreateStmt& stmt) {
-  creates(u, stmt.relation);
+  creates_relation(u, stmt.relation);
   for (const RangeVar* parent : pg::ListOf<RangeVar>(stmt.inhRelations)) writes(u, parent);
   for (const Node* element : pg::ListOf<>(stmt.tableElts)) table_element(u, element);
   for (const Node* c : pg::ListOf<>(stmt.constraints)) constraint(u, c);
 }
 
 void create_table_as(Utility& u, const CreateTableAsStmt& stmt) {
-  creates(u, stmt.into == nullptr ? nullptr : stmt.into->rel);
+  creates_relation(u, stmt.into == nullptr ? nullptr : stmt.into->rel);
   // CREATE TABLE ... AS EXECUTE: what was prepared touches no listed table, or it had been refused.
   if (!pg::is(stmt.query, T_ExecuteStmt)) u.queries.push_back(stmt.query);
 }
@@ -256,7 +261,7 @@ Utility classify_utility(Node* stmt) {
       create_table_as(u, to<CreateTableAsStmt>(stmt));
       break;
     case T_ViewStmt:
-      creates(u, to<ViewStmt>(stmt).view);
+      creates_relation(u, to<ViewStmt>(stmt).view);
       u.queries.push_back(to<ViewStmt>(stmt).query);
       break;
     case T_RefreshMatViewStmt:

@@ -100,6 +100,11 @@ Catalog::Catalog() {
   add_system_relation("information_schema", "");
 }
 
+void Catalog::take_sharding(const config::Database& database) {
+  sharded_ = database.sharding.has_value();
+  rejects_unlisted_ = sharded_ && database.sharding->unlisted_tables == config::UnlistedTables::reject;
+}
+
 void Catalog::add_system_relation(std::string_view schema, std::string_view name) {
   Relation relation;
   relation.schema = schema;
@@ -157,7 +162,7 @@ bool Catalog::has_user_type(std::string_view name) const {
 
 std::shared_ptr<const Catalog> Catalog::offline(const config::Database& database) {
   std::shared_ptr<Catalog> catalog(new Catalog());
-  catalog->sharded_ = database.sharding.has_value();
+  catalog->take_sharding(database);
   for (const config::Table& table : database.tables) catalog->relations_.push_back(from_rule(table, catalog->sharded_));
   catalog->index_relations();
   for (const BuiltinRelation& r : kBuiltinRelations) catalog->add_system_relation(r.schema, r.name);

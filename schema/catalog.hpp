@@ -65,9 +65,12 @@ struct Relation {
   std::string parent;           // "schema.name" of the partitioned table or first inheritance parent; empty: none
   std::string range_column;     // partitioned by range of this one column; empty: not, or by something else
   bool has_children = false;    // inheritance children that are no partitions of it
-  bool has_triggers = false;    // user triggers, rules, row security policies, or user functions in
-                                // defaults, checks, generated columns, index expressions; also if a child has.
-                                // Functions in C of an extension and weir.next_id() do not count.
+  // What a statement runs without naming it; also if a child does. Functions in C of an extension and weir.next_id() do
+  // not count. A write may run both, a plain SELECT only the second.
+  bool has_triggers = false;       // user triggers and rules; user functions in defaults, checks, generated columns,
+                                   // index and partition key expressions
+  bool runs_code_on_read = false;  // row security with policies, operator classes made of user functions, columns of
+                                   // types that has_user_type() names, views that call user functions
   bool view_is_pure =
       false;  // a view whose text calls nothing but known read-only built-ins (CatalogBuilder cannot know: false)
   std::vector<std::vector<std::string>>
@@ -122,6 +125,8 @@ class Catalog {
   // Raised by every load that changed anything; part of the plan cache's key.
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
   [[nodiscard]] bool sharded() const { return sharded_; }
+  // [database.sharding] unlisted_tables = "reject": statements that name a table without a rule are refused.
+  [[nodiscard]] bool rejects_unlisted() const { return rejects_unlisted_; }
   // False: built without looking at a database (weirctl route without --connect): tables are known by their
   // rules only, key types are taken as int8, every function as known built-in if it is in the built-in list.
   [[nodiscard]] bool from_database() const { return from_database_; }
@@ -132,6 +137,7 @@ class Catalog {
  private:
   friend class CatalogBuilder;
   Catalog();
+  void take_sharding(const config::Database& database);
   void index_relations();
   void add_system_relation(std::string_view schema, std::string_view name);
   void add_function(std::string_view schema, std::string_view name, const FunctionFacts& facts);
@@ -150,6 +156,7 @@ class Catalog {
   std::string encoding_, default_collation_;
   std::uint64_t epoch_ = 0;
   bool sharded_ = false;
+  bool rejects_unlisted_ = false;
   bool from_database_ = false;
 };
 

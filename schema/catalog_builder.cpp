@@ -33,12 +33,13 @@ CatalogBuilder::CatalogBuilder(CatalogBuilder&&) noexcept = default;
 Result<std::shared_ptr<const Catalog>> CatalogBuilder::finish(std::uint64_t epoch) {
   State& state = *state_;
   Catalog& catalog = *state.catalog;
-  catalog.sharded_ = state.database.sharding.has_value();
+  catalog.take_sharding(state.database);
   catalog.from_database_ = true;
   catalog.epoch_ = epoch;
   catalog.default_search_path_ = state.search_path;
   state.resolve_types();
-  state.propagate_triggers();
+  state.propagate(&Relation::has_triggers);
+  state.propagate(&Relation::runs_code_on_read);
   state.apply_rules();
   state.inherit_rules();
   if (catalog.sharded_) state.place_views();
@@ -61,7 +62,7 @@ void CatalogBuilder::State::resolve_types() {
   for (auto& [id, loaded] : relations) {
     Relation& relation = loaded.relation;
     for (Column& column : relation.columns) {
-      relation.has_triggers |= hazardous(column.type);
+      relation.runs_code_on_read |= hazardous(column.type);
       for (auto it = types.find(column.type); it != types.end() && it->second.kind == 'd';
            it = types.find(column.type)) {
         column.not_null |= it->second.not_null;
@@ -84,10 +85,10 @@ bool CatalogBuilder::State::hazardous(Oid type, int depth) const {
          (it->second.element != 0 && hazardous(it->second.element, depth + 1));
 }
 
-// A write to a parent fires the triggers of the child it lands in.
-void CatalogBuilder::State::propagate_triggers() {
+// A write to a parent fires the triggers of the child it lands in, and a read of it scans the child's indexes.
+void CatalogBuilder::State::propagate(bool Relation::*flag) {
   for (const auto& [id, loaded] : relations) {
-    if (!loaded.relation.has_triggers) continue;
+    if (!(loaded.relation.*flag)) continue;
     std::vector<Oid> up = loaded.parents;
     std::set<Oid> seen;
     while (!up.empty()) {
@@ -95,7 +96,7 @@ void CatalogBuilder::State::propagate_triggers() {
       up.pop_back();
       if (!seen.insert(parent).second) continue;
       LoadedRelation& p = relations.at(parent);
-      p.relation.has_triggers = true;
+      p.relation.*flag = true;
       up.insert(up.end(), p.parents.begin(), p.parents.end());
     }
   }

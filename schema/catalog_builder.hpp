@@ -57,7 +57,7 @@ struct CatalogBuilder::State {
 
   // Finishing, in this order.
   void resolve_types();
-  void propagate_triggers();
+  void propagate(bool Relation::*flag);  // from children to parents
   void apply_rules();
   void apply_rule(const config::Table& table);
   void list_relation(const config::Table& table, Oid id);

@@ -35,18 +35,18 @@ constexpr std::string_view kUnsafeFunctions = R"(WITH plain_unsafe AS (
 )
 )";
 
-// uses: (classid, objid, refobjid) of objects whose expressions call an unsafe function, by name, operator or operator
-// class.
+// uses: (classid, objid, function, by class) of objects whose expressions call an unsafe function by name or operator,
+// or, by class, whose operator class is made of one.
 constexpr std::string_view kUses = R"(, uses AS (
-  SELECT d.classid, d.objid, d.refobjid AS function
+  SELECT d.classid, d.objid, d.refobjid AS function, false AS by_class
     FROM pg_catalog.pg_depend d
    WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid IN (SELECT oid FROM unsafe)
   UNION
-  SELECT d.classid, d.objid, o.oprcode::oid
+  SELECT d.classid, d.objid, o.oprcode::oid, false
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
    WHERE d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oprcode::oid IN (SELECT oid FROM unsafe)
   UNION
-  SELECT d.classid, d.objid, ap.amproc::oid
+  SELECT d.classid, d.objid, ap.amproc::oid, true
     FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_opclass oc ON oc.oid = d.refobjid
     JOIN pg_catalog.pg_amproc ap ON ap.amprocfamily = oc.opcfamily
@@ -108,24 +108,29 @@ SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i
   JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
  WHERE c.relkind IN ('r', 'p', 'f') ORDER BY i.inhrelid, i.inhseqno)";
 
-// Views are among them when they call an unsafe function; their "_RETURN" rule alone does not count.
+// (relation, runs on a read). An index or a partition key calls its operator class when rows are looked for, its
+// expressions only when rows are stored: the planner computes none of theirs but constant ones of immutable functions.
+// Views are among the readers when they call an unsafe function; their "_RETURN" rule alone does not count. The
+// triggers that a partition has of its parent are internal before PostgreSQL 15; those of foreign keys always are.
 constexpr std::string_view kHazardousRelations = R"(
-SELECT tgrelid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal
+SELECT tgrelid, false FROM pg_catalog.pg_trigger WHERE NOT tgisinternal OR (tgparentid <> 0 AND tgconstraint = 0)
 UNION
-SELECT ev_class FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN'
+SELECT ev_class, false FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN'
 UNION
-SELECT oid FROM pg_catalog.pg_class WHERE relrowsecurity
+SELECT c.oid, true FROM pg_catalog.pg_class c
+ WHERE c.relrowsecurity AND EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
 UNION
-SELECT ad.adrelid FROM uses u JOIN pg_catalog.pg_attrdef ad ON ad.oid = u.objid
+SELECT ad.adrelid, false FROM uses u JOIN pg_catalog.pg_attrdef ad ON ad.oid = u.objid
  WHERE u.classid = 'pg_catalog.pg_attrdef'::regclass
 UNION
-SELECT c.conrelid FROM uses u JOIN pg_catalog.pg_constraint c ON c.oid = u.objid
+SELECT c.conrelid, false FROM uses u JOIN pg_catalog.pg_constraint c ON c.oid = u.objid
  WHERE u.classid = 'pg_catalog.pg_constraint'::regclass AND c.conrelid <> 0
 UNION
-SELECT coalesce(i.indrelid, u.objid) FROM uses u LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = u.objid
+SELECT coalesce(i.indrelid, u.objid), u.by_class
+  FROM uses u LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = u.objid
  WHERE u.classid = 'pg_catalog.pg_class'::regclass
 UNION
-SELECT r.ev_class FROM uses u JOIN pg_catalog.pg_rewrite r ON r.oid = u.objid
+SELECT r.ev_class, r.rulename = '_RETURN' FROM uses u JOIN pg_catalog.pg_rewrite r ON r.oid = u.objid
  WHERE u.classid = 'pg_catalog.pg_rewrite'::regclass)";
 
 // One row a column. Columns by expression are NULL. Exclusion constraints promise uniqueness, too.

@@ -25,6 +25,6 @@ enum class QueryId : std::size_t {
 inline constexpr std::size_t kQueries = 14;
 
 // How many columns a row of each query has.
-inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 1, 5, 3, 5, 7, 1, 2};
+inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 2, 5, 3, 5, 7, 1, 2};
 
 }  // namespace weir::schema

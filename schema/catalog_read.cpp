@@ -199,7 +199,8 @@ Result<void> CatalogBuilder::State::read(std::size_t query, const CatalogRow& ro
       read_inheritance(relations, f);
       break;
     case QueryId::hazardous_relations:
-      if (const auto it = relations.find(f.oid(0)); it != relations.end()) it->second.relation.has_triggers = true;
+      if (const auto it = relations.find(f.oid(0)); it != relations.end())
+        (f.flag(1) ? it->second.relation.runs_code_on_read : it->second.relation.has_triggers) = true;
       break;
     case QueryId::unique_indexes:
       read_unique_index(relations, f);

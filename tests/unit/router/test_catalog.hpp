@@ -21,10 +21,10 @@ inline constexpr std::uint32_t kNumericOid = 1700, kTimestamptzOid = 1184, kFloa
 class TestCatalog {
  public:
   // Sharded: users(id), orders(user_id), works(user_id int4, monthly partitions), accounts(name varchar(10)), docs(id
-  // uuid), tags(label text). Reference: countries, currencies. Unlisted: settings, audited (has triggers). Views:
-  // v_orders, v_settings.
-  explicit TestCatalog(bool sharded) {
-    if (sharded) database_.sharding.emplace();
+  // uuid), tags(label text). Reference: countries, currencies. Unlisted: settings, audited (has triggers), guarded (has
+  // policies). Views: v_orders, v_settings.
+  explicit TestCatalog(bool sharded, config::UnlistedTables unlisted = config::UnlistedTables::home) {
+    if (sharded) database_.sharding.emplace().unlisted_tables = unlisted;
     database_.name = "app";
     list("users", "id"), list("orders", "user_id"), list("works", "user_id"), list("accounts", "name");
     list("docs", "id"), list("tags", "label"), list("countries", ""), list("currencies", "");
@@ -86,11 +86,12 @@ class TestCatalog {
     table("currencies", "r", {{"code", kText, true}, {"rate", kNumericOid}});
     table("settings", "r", {{"name", kText}, {"value", kText}, {"user_id", kInt8}});
     table("audited", "r", {{"id", kInt8}, {"note", kText}});
+    table("guarded", "r", {{"id", kInt8}, {"note", kText}});
     table("v_orders", "v", {{"user_id", kInt8}, {"total", kNumericOid}});
     table("v_settings", "v", {{"name", kText}});
     table("orders_id_seq", "S", {});
     rows_["inherits"] = {{ids_["works_202401"], ids_["works"]}};
-    rows_["hazardous_relations"] = {{ids_["audited"]}};
+    rows_["hazardous_relations"] = {{ids_["audited"], "f"}, {ids_["guarded"], "t"}};
     rows_["view_dependencies"] = {{ids_["v_orders"], ids_["orders"], "f"}, {ids_["v_settings"], ids_["settings"], "f"}};
     rows_["system_relations"] = {{"pg_catalog", "pg_class"},
                                  {"pg_catalog", "pg_attribute"},

@@ -78,6 +78,11 @@ CREATE TABLE h_rule (id bigint);
 CREATE RULE r AS ON INSERT TO h_rule DO ALSO NOTIFY x;
 CREATE TABLE h_rls (id bigint);
 ALTER TABLE h_rls ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON h_rls USING (id > 0);
+CREATE TABLE h_rls_denies (id bigint);
+ALTER TABLE h_rls_denies ENABLE ROW LEVEL SECURITY;
+CREATE TABLE h_rls_off (id bigint);
+CREATE POLICY p ON h_rls_off USING (id > 0);
 CREATE TABLE h_default (id bigint DEFAULT f_plpgsql());
 CREATE TABLE h_check (id int CHECK (f_immutable(id) > 0));
 CREATE TABLE h_generated (id int, x int GENERATED ALWAYS AS (f_immutable(id)) STORED);
@@ -86,6 +91,15 @@ CREATE INDEX ON h_index (f_immutable(id));
 CREATE TABLE h_index_where (id int);
 CREATE INDEX ON h_index_where (id) WHERE f_immutable(id) > 0;
 CREATE TABLE h_partition_key (id int) PARTITION BY RANGE (f_immutable(id));
+CREATE FUNCTION f_order(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 - $2';
+CREATE OPERATOR CLASS f_int_ops FOR TYPE int USING btree AS
+  OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 f_order(int, int);
+CREATE TABLE h_index_class (id int);
+CREATE INDEX ON h_index_class (id f_int_ops);
+CREATE TABLE h_partition_class (id int) PARTITION BY RANGE (id f_int_ops);
+CREATE TABLE h_class_parent (id int) PARTITION BY RANGE (id);
+CREATE TABLE h_class_child PARTITION OF h_class_parent FOR VALUES FROM (0) TO (9);
+CREATE INDEX ON h_class_child (id f_int_ops);
 CREATE TABLE h_operator (b box, CHECK (b <=!=> 1));
 CREATE TABLE h_domain (x checked_twice[]);
 CREATE TABLE h_next_id (id bigint DEFAULT weir.next_id());
@@ -229,8 +243,8 @@ TEST_F(CatalogOnServer, AViewIsWhereItsTablesAre) {
 TEST_F(CatalogOnServer, AViewThatCallsAReadingFunctionMayReachShardedRows) {
   EXPECT_EQ(placement("v_function"), Placement::reaches_sharded);
   EXPECT_EQ(placement("v_aggregate"), Placement::reaches_sharded);
-  EXPECT_TRUE(relation("v_immutable_function").has_triggers);
-  EXPECT_FALSE(relation("v_users").has_triggers);
+  EXPECT_TRUE(relation("v_immutable_function").runs_code_on_read);
+  EXPECT_FALSE(relation("v_users").runs_code_on_read);
 }
 
 TEST_F(CatalogOnServer, SystemRelationsAreFoundByName) {
@@ -241,12 +255,24 @@ TEST_F(CatalogOnServer, SystemRelationsAreFoundByName) {
 }
 
 TEST_F(CatalogOnServer, FindsEveryWayToRunUserCodeOnAWrite) {
-  for (const char* table : {"h_trigger", "h_rule", "h_rls", "h_default", "h_check", "h_generated", "h_index",
-                            "h_index_where", "h_operator", "h_partition_key", "h_domain", "h_child", "h_parent"}) {
+  for (const char* table : {"h_trigger", "h_rule", "h_default", "h_check", "h_generated", "h_index", "h_index_where",
+                            "h_operator", "h_partition_key", "h_child", "h_parent"}) {
     EXPECT_TRUE(relation(table).has_triggers) << table;
+    EXPECT_FALSE(relation(table).runs_code_on_read) << table;
   }
-  for (const char* table : {"h_none", "h_next_id", "users", "orders", "works", "notes"})
+}
+
+TEST_F(CatalogOnServer, FindsEveryWayToRunUserCodeOnARead) {
+  for (const char* table :
+       {"h_rls", "h_index_class", "h_partition_class", "h_class_child", "h_class_parent", "h_domain"})
+    EXPECT_TRUE(relation(table).runs_code_on_read) << table;
+}
+
+TEST_F(CatalogOnServer, ATableOfItsOwnRunsNothing) {
+  for (const char* table : {"h_none", "h_next_id", "h_rls_denies", "h_rls_off", "users", "orders", "works", "notes"}) {
     EXPECT_FALSE(relation(table).has_triggers) << table;
+    EXPECT_FALSE(relation(table).runs_code_on_read) << table;
+  }
 }
 
 TEST_F(CatalogOnServer, KnowsWhichFunctionsMayRead) {

@@ -80,6 +80,16 @@ TEST(CatalogOffline, KnowsListedTablesByTheirRules) {
   EXPECT_EQ(catalog->find_relation("", "orders", {"public"}), nullptr);
 }
 
+TEST(CatalogOffline, CarriesTheRuleForUnlistedTables) {
+  auto db = sharded({});
+  EXPECT_FALSE(Catalog::offline(db)->rejects_unlisted());
+  db.sharding->unlisted_tables = config::UnlistedTables::reject;
+  EXPECT_TRUE(Catalog::offline(db)->rejects_unlisted());
+  EXPECT_TRUE((*Server().load(db))->rejects_unlisted());
+  db.sharding.reset();
+  EXPECT_FALSE(Catalog::offline(db)->rejects_unlisted());
+}
+
 TEST(CatalogOffline, KnowsTheBuiltInFunctionsAndTheirVolatility) {
   const auto db = sharded({});
   const auto catalog = Catalog::offline(db);
@@ -215,7 +225,7 @@ TEST(Catalog, ADomainOverAHazardousOneIsHazardous) {
   const auto catalog = server.load(db);
   ASSERT_TRUE(catalog);
   EXPECT_TRUE((*catalog)->has_user_type("outer"));
-  EXPECT_TRUE((*catalog)->find_relation("", "t", {"public"})->has_triggers);
+  EXPECT_TRUE((*catalog)->find_relation("", "t", {"public"})->runs_code_on_read);
 }
 
 // CREATE OR REPLACE lets an older view name a newer one.
