@@ -542,7 +542,7 @@ Error Pool::timeout_error(Duration waited) const {
     return {sqlstate::kCannotConnectNow,
             concat("no server connection of ", name_, " could be made within ", std::to_string(ms), " ms: ",
                    last_failure_->message),
-            "Look at SHOW BACKENDS in the admin console."};
+            last_failure_->hint.empty() ? "Look at SHOW BACKENDS in the admin console." : last_failure_->hint};
   if (paused_)
     return {sqlstate::kTooManyConnections,
             concat("waited ", std::to_string(ms), " ms for ", name_, ", which is paused: ", state),

@@ -36,10 +36,25 @@ pool::PoolSettings pool_settings(const config::Settings& s, const config::Databa
   return p;
 }
 
+// The cluster that a database's shards must agree on: the home shard's, whose catalog is read before anything else. Any thread.
+class OneCluster {
+ public:
+  bool agrees(const std::string& cluster) {
+    std::lock_guard lock(mutex_);
+    if (cluster_.empty()) cluster_ = cluster;
+    return cluster_ == cluster;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string cluster_;
+};
+
 // Refuses a server that is not the shard it should be (design section 5).
-pool::LoginCheck identity_check(std::shared_ptr<const config::Settings> settings, const config::Database& database, std::string shard) {
+pool::LoginCheck identity_check(std::shared_ptr<const config::Settings> settings, const config::Database& database, std::string shard,
+                                std::shared_ptr<OneCluster> cluster) {
   if (!database.sharding) return {};
-  return [settings = std::move(settings), &database, shard = std::move(shard)](PGconn* conn) -> Result<void> {
+  return [settings = std::move(settings), &database, shard = std::move(shard), cluster = std::move(cluster)](PGconn* conn) -> Result<void> {
     std::unique_ptr<PGresult, decltype(&PQclear)> r(PQexec(conn, std::string(schema::identity_query()).c_str()), &PQclear);
     std::optional<schema::Identity> found;
     if (PQresultStatus(r.get()) == PGRES_TUPLES_OK && PQntuples(r.get()) == 1)
@@ -49,7 +64,13 @@ pool::LoginCheck identity_check(std::shared_ptr<const config::Settings> settings
       e.connection_spoilt = true;
       return e;
     }
-    return schema::check_identity(database, shard, found);
+    if (auto checked = schema::check_identity(database, shard, found); !checked) return checked;
+    if (!found || cluster->agrees(found->cluster)) return {};
+    Error e(sqlstate::kCannotConnectNow, concat("shard ", shard, " of database ", database.name, ": the server belongs to cluster ",
+                                                found->cluster, ", other shards to another"),
+            "Check the connection strings in weir.toml and DNS: one leads to another installation.");
+    e.connection_spoilt = true;
+    return e;
   };
 }
 
@@ -199,7 +220,8 @@ std::shared_ptr<Topology> Proxy::build_topology(std::shared_ptr<const config::Se
     state.write_hold = write_hold_of(*settings, d);
     const DatabaseState* old = before ? before->find(d.name) : nullptr;
     state.marks = old && old->marks->buckets() == state.map->buckets() ? old->marks : std::make_shared<WriteMarks>(state.map->buckets());
-    if (old) state.marks->mark_all(Clock::now());   // after a map change every bucket counts as just written
+    if (old) state.marks->wrote_everything(Clock::now());   // after a map change every bucket counts as just written
+    const auto cluster = std::make_shared<OneCluster>();
     for (std::size_t i = 0; i < d.shards.size(); ++i) {
       const config::Shard& shard = d.shards[i];
       const auto id = static_cast<schema::ShardId>(i);
@@ -208,8 +230,9 @@ std::shared_ptr<Topology> Proxy::build_topology(std::shared_ptr<const config::Se
       for (unsigned r = 0; r < shard.replicas.size(); ++r)
         backends.replicas.push_back(backend_for({d.name, shard.name, id, policy::Role::replica, r, shard.replicas[r].weight,
                                                  shard.replicas[r].conninfo, {}}, *settings, before));
+      state.has_replicas |= !backends.replicas.empty();
       state.shards.push_back(std::move(backends));
-      state.checks.push_back(identity_check(settings, d, shard.name));
+      state.checks.push_back(identity_check(settings, d, shard.name, cluster));
     }
     topology->databases.push_back(std::move(state));
   }
