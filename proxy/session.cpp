@@ -58,23 +58,31 @@ net::Task<> Session::serve() {
     if (end == BatchEnd::closed || end == BatchEnd::terminate) co_return;
     state_ = State::active;
     last_request_ = worker_.loop().now();
-    plan_batch(end);
-    if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
-    if (!answer_locally(end)) {
-      aside_ = only_prepares(end);
-      Outcome outcome = Outcome::retry;
-      for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
-        if (!lease_now()) {
-          if (auto leased = co_await lease(); !leased) {
-            if (client_gone()) co_return;
-            fail_locally(end, leased.error());
-            break;
+    for (bool planned = false; !planned;) {
+      planned = true;
+      plan_batch(end);
+      if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
+      if (!answer_locally(end)) {
+        aside_ = only_prepares(end);
+        Outcome outcome = Outcome::retry;
+        for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
+          if (!lease_now()) {
+            if (auto leased = co_await lease(); !leased) {
+              if (client_gone()) co_return;
+              fail_locally(end, leased.error());
+              break;
+            }
+            if (plan_is_stale()) {
+              take_plan_back();
+              planned = false;
+              break;
+            }
           }
+          translate(end);
+          outcome = co_await pump(attempt < 2);
         }
-        translate(end);
-        outcome = co_await pump(attempt < 2);
+        if (outcome == Outcome::closed) co_return;
       }
-      if (outcome == Outcome::closed) co_return;
     }
     if (server_ && !give_back_now()) co_await give_back();
     end_batch();

@@ -89,7 +89,7 @@ class Session {
     bool writes = false;            // may change data (transaction control and SET do not)
     bool home = false;              // must be the home shard
     std::optional<schema::ShardId> shard;
-    std::optional<std::uint32_t> bucket;    // of the keyed statement, for write marks
+    WriteMarks::Scope scope;        // what it reads and writes
     router::Effects effects;
     std::optional<Error> error;     // the op at `error_at` fails with it
     std::size_t error_at = 0;
@@ -142,6 +142,9 @@ class Session {
   // --- planning (session_plan.cpp) ---
   void plan_batch(BatchEnd end);
   void plan_op(std::size_t index);
+  [[nodiscard]] bool plan_is_stale() const;
+  void take_plan_back();
+  void forget_new_names();
   void plan_query(Op& op, ByteView body);
   void plan_parse(Op& op, ByteView body);
   void plan_bind(Op& op, ByteView body);
@@ -151,6 +154,7 @@ class Session {
   void remember_portal(std::string_view name, const router::PlanRef& plan, const PreparedStatement& statement);
   [[nodiscard]] const Portal* find_portal(std::string_view name) const;
   void refresh_context();
+  void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
   void use_shard(schema::ShardId shard);
   void refuse(Error error);
@@ -180,7 +184,8 @@ class Session {
   [[nodiscard]] bool may_use_replica() const;
   UserPools& user_pools();
   pool::Pool* primary_pool(schema::ShardId shard);
-  [[nodiscard]] schema::ShardId target_shard();
+  [[nodiscard]] schema::ShardId target_shard() const;
+  [[nodiscard]] bool marks_matter() const;
   [[nodiscard]] std::optional<Error> does_not_fit() const;
   [[nodiscard]] std::string_view shard_name(schema::ShardId shard) const;
   [[nodiscard]] net::Task<Result<pool::Server*>> wait_in_queue(pool::Pool& pool);
@@ -283,6 +288,7 @@ class Session {
   PreparedStatement unnamed_;
   bool has_unnamed_ = false;
   SettingsRef context_of_;              // the settings that context() was made for
+  std::uint64_t planned_generation_ = 0;  // the router's when the batch was planned
   bool raw_ = true;                     // the batch can be forwarded byte for byte
   bool sending_raw_ = false;
   SessionSettings settings_;
@@ -294,8 +300,8 @@ class Session {
   bool aside_ = false;                  // the batch runs outside of the held transaction
   std::vector<std::string> held_;       // BEGIN and what followed it, until a shard is known
   std::optional<schema::ShardId> transaction_shard_;
-  TimePoint last_write_{};              // for reads of what no bucket names
   bool transaction_wrote_ = false;
+  WriteMarks::Scope transaction_scope_; // what it wrote, marked again when it ends
 
   // the server
   pool::Server* server_ = nullptr;      // in use now

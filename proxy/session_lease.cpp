@@ -37,13 +37,11 @@ bool Session::may_use_replica() const {
   if (mode_ == config::PoolMode::session) return false;   // it will keep the server, and may write later
   if (reads.consistency == config::Consistency::primary) return false;
   if (reads.consistency == config::Consistency::eventual) return true;
-  const TimePoint now = worker_.loop().now();
-  const Duration hold = database_->state->write_hold;
-  if (!database_->state->sharded()) return now - last_write_ > hold;
-  const TimePoint last = decision_.bucket && decision_.shard
-                             ? database_->state->marks->last(*decision_.bucket, *decision_.shard)
-                             : std::max(last_write_, database_->state->marks->last_unknown());
-  return now - last > hold;
+  return worker_.loop().now() - database_->state->marks->last(decision_.scope, target_shard()) > database_->state->write_hold;
+}
+
+bool Session::marks_matter() const {
+  return database_->state->config->reads.consistency == config::Consistency::read_your_writes && database_->state->has_replicas;
 }
 
 pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
@@ -62,7 +60,7 @@ pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
   return slot.get();
 }
 
-schema::ShardId Session::target_shard() {
+schema::ShardId Session::target_shard() const {
   if (transaction_shard_) return *transaction_shard_;
   if (decision_.shard) return *decision_.shard;
   return schema::kHomeShard;

@@ -105,6 +105,7 @@ bool safe_encoding(std::string_view sql) {
 // ---- the batch ----
 
 void Session::plan_batch(BatchEnd end) {
+  planned_generation_ = database_->router->generation();
   raw_ = !late_copy_data_;
   late_copy_data_ = false;
   refresh_context();
@@ -114,6 +115,33 @@ void Session::plan_batch(BatchEnd end) {
   }
   // More may follow before the Sync: only the primary can take whatever it is.
   if (end == BatchEnd::flush) decision_.read_only = false;
+}
+
+// While the batch waited for a server, a reload may have moved its rows to another shard.
+bool Session::plan_is_stale() const {
+  return planned_generation_ != database_->router->generation() && !was_held();
+}
+
+// As if the batch had just come in. The server, clean and unused, goes back.
+void Session::take_plan_back() {
+  forget_new_names();
+  for (Op& op : ops_) {
+    op.plan.reset();
+    op.statement.reset();
+    op.interned.reset();
+  }
+  decision_ = {};
+  if (server_ == pinned_)
+    server_ = nullptr;
+  else
+    server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
+  if (transaction_ == Transaction::held) transaction_shard_.reset();
+}
+
+// Names that this batch's Parses took and that no server confirmed.
+void Session::forget_new_names() {
+  for (const Op& op : ops_)
+    if (op.type == 'P' && op.statement && names_.find(op.name) && names_.find(op.name)->statement == op.statement) names_.remove(op.name);
 }
 
 void Session::plan_op(std::size_t index) {
@@ -335,9 +363,10 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     decision_.check_only = true;
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
+  if (plan.target != Target::keyed) note_scope(plan, nullptr);
   switch (plan.target) {
     case Target::transaction:
-    case Target::no_table: return;
+    case Target::no_table:
     case Target::any: return;
     case Target::home: return use_shard(schema::kHomeShard);
     case Target::refused: return refuse(*plan.refusal);
@@ -346,7 +375,23 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   const auto route = database_->router->resolve(plan, *arguments);
   if (!route) return refuse(route.error());
   use_shard(route->shard);
-  decision_.bucket = route->bucket;
+  note_scope(plan, &*route);
+}
+
+// For read_your_writes: what a statement reads or writes, as narrowly as is certain.
+void Session::note_scope(const Plan& plan, const router::Route* route) {
+  if (!marks_matter()) return;
+  WriteMarks::Scope& scope = decision_.scope;
+  const WriteMarks& marks = *database_->state->marks;
+  if (plan.effects.taints || plan.verb == Verb::multi || plan.verb == Verb::utility) {
+    scope.whole = true;
+  } else if (!route) {
+    for (const std::string& table : plan.tables) scope.add(marks.table_cell(table));
+  } else if (route->bucket) {
+    scope.add(marks.bucket_cell(*route->bucket));
+  } else {
+    scope.whole = true;
+  }
 }
 
 void Session::refuse(Error error) {
@@ -384,6 +429,7 @@ void Session::leave_transaction(bool committed) {
   begin_read_only_ = false;
   transaction_shard_.reset();
   transaction_wrote_ = false;
+  transaction_scope_ = {};
 }
 
 // Can the proxy answer this statement by itself, as things stand?
@@ -551,9 +597,7 @@ void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
 // An error of the proxy's own that no server needs to know of. Later messages up to the Sync are skipped.
 void Session::fail_locally(BatchEnd end, const Error& error) {
   database_->stats.errors.add();
-  for (const Op& op : ops_)
-    if (op.type == 'P' && op.statement && names_.find(op.name) && names_.find(op.name)->statement == op.statement)
-      names_.remove(op.name);
+  forget_new_names();
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
   if (transaction_ == Transaction::open) failed_locally_ = true;
   wire::write_error(out_, wire::Severity::error, error);

@@ -251,25 +251,16 @@ void Session::drop_pin_of_failed_text() {
   pin_after_ = false;
 }
 
-// What is written now must not be read from a replica before it is there.
+// What is written now must not be read from a replica before it is there. Said when it is sent, and again when it is done.
 void Session::mark_writes() {
-  const TimePoint now = worker_.loop().now();
-  last_write_ = now;
-  if (!database_->state->sharded()) {
-    transaction_wrote_ |= in_transaction();
-    return;
+  if (in_transaction()) transaction_wrote_ = true;
+  if (!marks_matter()) return;
+  WriteMarks::Scope scope = decision_.writes ? decision_.scope : WriteMarks::Scope{};
+  if (transaction_wrote_) {
+    transaction_scope_.add(scope);
+    scope = transaction_scope_;
   }
-  WriteMarks& marks = *database_->state->marks;
-  if (in_transaction() || transaction_wrote_) {
-    transaction_wrote_ = true;
-    marks.mark_shard(server_shard_, now);   // the transaction's buckets are not kept apart
-    marks.mark_any(now);
-  } else if (decision_.bucket) {
-    marks.mark(*decision_.bucket, now);
-  } else {
-    marks.mark_shard(server_shard_, now);
-    marks.mark_any(now);
-  }
+  database_->state->marks->wrote(scope, server_shard_, worker_.loop().now());
 }
 
 // ---- completion ----

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,24 +26,54 @@ struct ShardBackends {
   std::vector<std::shared_ptr<pool::Backend>> replicas;
 };
 
-// When each bucket was last written through this proxy, for consistency = "read_your_writes". Shared by all workers and
-// kept over reloads; lock-free. Time-based: a replica that is usable lags at most max_lag, so a bucket's reads go to the
-// primary until `hold` after its last write began to be answered.
+// When what was last written through this proxy, for consistency = "read_your_writes". Shared by all workers and kept over
+// reloads; lock-free. Time-based: a replica that is usable lags at most max_lag, so reads of what was written go to the primary until
+// DatabaseState::write_hold has passed.
+//
+// A statement's scope is a few cells: the bucket it is bound to, or else the tables it names (hashed: two tables may share a cell,
+// which only sends a read to the primary that need not). What cannot be told is the whole shard.
 class WriteMarks {
  public:
-  explicit WriteMarks(std::uint32_t buckets) : marks_(buckets) {}
   static constexpr std::size_t kShards = 256;
-  void mark(std::uint32_t bucket, TimePoint now) { store(marks_[bucket % marks_.size()], now); }
-  void mark_shard(schema::ShardId shard, TimePoint now) { store(shards_[shard % shards_.size()], now); }
-  void mark_all(TimePoint now) { store(all_, now); }
-  // The newest write that a read of this bucket may depend on.
-  [[nodiscard]] TimePoint last(std::uint32_t bucket, schema::ShardId shard) const {
-    return std::max({load(marks_[bucket % marks_.size()]), load(shards_[shard % shards_.size()]), load(all_)});
+  static constexpr std::size_t kTables = 4096;
+
+  struct Scope {
+    std::array<std::uint32_t, 16> cells{};
+    std::uint32_t count = 0;
+    bool whole = false;
+    void add(std::uint32_t cell) {
+      for (std::uint32_t i = 0; i < count; ++i)
+        if (cells[i] == cell) return;
+      if (count < cells.size())
+        cells[count++] = cell;
+      else
+        whole = true;
+    }
+    void add(const Scope& other) {
+      for (std::uint32_t i = 0; i < other.count; ++i) add(other.cells[i]);
+      whole |= other.whole;
+    }
+  };
+
+  explicit WriteMarks(std::uint32_t buckets) : buckets_(buckets), cells_(buckets + kTables) {}
+  [[nodiscard]] std::uint32_t bucket_cell(std::uint32_t bucket) const { return bucket % buckets_; }
+  [[nodiscard]] std::uint32_t table_cell(std::string_view table) const {
+    return buckets_ + static_cast<std::uint32_t>(std::hash<std::string_view>{}(table) % kTables);
   }
-  // The same for a read of unknown buckets of a shard (unlisted and reference tables).
-  [[nodiscard]] TimePoint last_unknown() const { return load(any_); }
-  void mark_any(TimePoint now) { store(any_, now); }
-  [[nodiscard]] std::uint32_t buckets() const { return static_cast<std::uint32_t>(marks_.size()); }
+
+  void wrote(const Scope& scope, schema::ShardId shard, TimePoint now) {
+    store(any_[shard % kShards], now);
+    if (scope.whole) store(whole_[shard % kShards], now);
+    for (std::uint32_t i = 0; i < scope.count; ++i) store(cells_[scope.cells[i]], now);
+  }
+  void wrote_everything(TimePoint now) { store(everything_, now); }
+  // The newest write that a read of `scope` may depend on.
+  [[nodiscard]] TimePoint last(const Scope& scope, schema::ShardId shard) const {
+    TimePoint newest = std::max(load(everything_), load((scope.whole ? any_ : whole_)[shard % kShards]));
+    for (std::uint32_t i = 0; i < scope.count; ++i) newest = std::max(newest, load(cells_[scope.cells[i]]));
+    return newest;
+  }
+  [[nodiscard]] std::uint32_t buckets() const { return buckets_; }
 
  private:
   using Mark = std::atomic<std::int64_t>;
@@ -52,10 +83,11 @@ class WriteMarks {
   }
   static TimePoint load(const Mark& m) { return TimePoint(Duration(m.load(std::memory_order_acquire))); }
 
-  std::vector<Mark> marks_;
-  std::array<Mark, kShards> shards_{};
-  Mark all_{0};
-  Mark any_{0};
+  const std::uint32_t buckets_;
+  std::vector<Mark> cells_;
+  std::array<Mark, kShards> any_{};     // anything on the shard
+  std::array<Mark, kShards> whole_{};   // something on the shard of which no more is known
+  Mark everything_{0};
 };
 
 struct DatabaseState {
@@ -66,6 +98,7 @@ struct DatabaseState {
   std::vector<ShardBackends> shards;                    // by ShardId
   std::vector<pool::LoginCheck> checks;                 // identity of each shard
   std::shared_ptr<WriteMarks> marks;
+  bool has_replicas = false;
   Duration write_hold{};                                // how long after a write its reads go to the primary
   [[nodiscard]] bool sharded() const { return config->sharding.has_value(); }
 };

@@ -90,7 +90,7 @@ Result<void> check_identity(const config::Database& database, std::string_view s
                         std::to_string(expected)),
                  newer
                      ? "Buckets have moved since: load the newest weir.toml and RELOAD."
-                     : "Run `weirctl init -c weir.toml` if the move of buckets is complete, or finish the move first.");
+                     : "Run `weirctl init -c weir.toml --raise-map-version` if the move of buckets is complete, or finish the move first.");
 }
 
 std::vector<std::string> init_statements(const Identity& identity, std::uint16_t node) {
