@@ -357,6 +357,8 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   }
   error_seen_ = true;
   database_->stats.errors.add();
+  // "cached plan must not change result type": a statement prepared before somebody's DDL would fail every client from now on.
+  if (view->code == sqlstate::kFeatureNotSupported.view() && server_->prepared.size() > 0) tainted_ = true;
   if (copy_in_) copy_bulk_left_ == 0 ? void(copy_in_ = false) : void(copy_failed_ = true);
   if (view->code == sqlstate::kInFailedTransaction.view() && swallowed_error_) {
     forward = false;   // a held-back SET LOCAL or the like had failed: that is what the client must know
