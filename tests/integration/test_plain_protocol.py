@@ -222,6 +222,18 @@ def test_more_statements_than_a_server_may_keep_still_all_work(start_weir, plain
         assert int(c.value("select count(*) from pg_prepared_statements")) <= 6
 
 
+def test_a_statement_prepared_before_ddl_fails_once_and_is_prepared_anew(start_weir, plain_clusters):
+    plain_clusters.psql("create table grows (a int); insert into grows values (1)")   # before the proxy reads its catalog
+    weir = start_weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 1})
+    again = bind(name="x") + execute() + sync()
+    with WireClient(weir.port) as one, WireClient(weir.port) as other:
+        assert one.ask(parse("select * from grows", name="x") + again).rows == [["1"]]
+        plain_clusters.psql("alter table grows add column b int default 2")
+        assert one.ask(again).errors == ["0A000"]
+        assert other.ask(parse("select * from grows", name="x") + again).rows == [["1", "2"]]
+        assert one.ask(again).rows == [["1", "2"]]
+
+
 # --- transactions ---
 
 
