@@ -116,16 +116,12 @@ def test_a_read_with_a_bound_key_answers_as_plain_postgresql(twin, keys, read):
     "UPDATE users SET name = name || '?' WHERE id = {k}",
     "UPDATE orders SET amount = amount + 1 WHERE user_id = {k} AND id = 1 RETURNING amount",
     "UPDATE orders o SET product = u.name FROM users u WHERE u.id = o.user_id AND o.user_id = {k}",
-    "UPDATE users SET name = 'k', id = {k} WHERE id = {k}",
     "WITH gone AS (DELETE FROM orders WHERE user_id = {k} AND id = 2 RETURNING *) SELECT count(*) FROM gone",
     "WITH made AS (INSERT INTO orders (user_id, id, product) VALUES ({k}, 300, 'cte') RETURNING user_id) SELECT * FROM made",
     "DELETE FROM orders USING users WHERE users.id = orders.user_id AND users.id = {k} AND orders.id = 0",
     "DELETE FROM works WHERE user_id = {k}",
-    "MERGE INTO users u USING (SELECT {k} AS id) s ON u.id = s.id AND u.id = {k} WHEN MATCHED THEN UPDATE SET name = 'merged'",
 ])
 def test_a_write_with_a_bound_key_changes_its_shard_alone(written, keys, sql):
-    if "SET name = 'k', id" in sql or sql.startswith("MERGE"):
-        pytest.skip("refused by design: see test_shard_refusals")
     fresh = sharded.spread_keys(written.clusters, 1, start=1000)
     for k in each(fresh):
         written.same("DELETE FROM users WHERE id = %s", (k,))
@@ -136,7 +132,7 @@ def test_a_write_with_a_bound_key_changes_its_shard_alone(written, keys, sql):
         if "CONFLICT" in sql:
             written.same(sql.format(k=k))
         for table in ("users", "orders", "works"):
-            written.same(f"SELECT * FROM {table} WHERE {sharded.KEY_OF[table]} = {k} ORDER BY 1, 2".replace("*", "count(*)").replace("ORDER BY 1, 2", ""))
+            written.same(f"SELECT count(*) FROM {table} WHERE {sharded.KEY_OF[table]} = {k}")
     for k in each(fresh):
         for table, key in sharded.KEY_OF.items():
             written.same(f"DELETE FROM {table} WHERE {key} = {k}")
