@@ -106,9 +106,10 @@ class World {
   // Clients still waiting are given up.
   ~World() {
     for (unsigned i = 0; i < kWorkers; ++i) on(i, [this, i] { drop_clients(i); });
-    pools_.reset();
+    // Idle events call the pools until the loops have stopped; the sockets in the pools need the loops until they go.
     for (auto& loop : loops_) loop->stop();
     for (auto& thread : threads_) thread.join();
+    pools_.reset();
   }
   World(const World&) = delete;
   World& operator=(const World&) = delete;
