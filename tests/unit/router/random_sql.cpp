@@ -222,7 +222,7 @@ std::string RandomSql::select(const Scope* outer, int depth, Names ctes, Output 
 }
 
 std::string RandomSql::insert() {
-  const std::string key = chance(30) ? constant() : std::string("q.user_id");
+  const std::string key = chance(30) ? constant() : chance(20) ? "q.id" : "q.user_id";
   const std::string bound = chance(70) ? concat("q.user_id = ", constant(), " AND ") : std::string();
   return concat("INSERT INTO orders (id, user_id, status) SELECT 99, ", key, ", 'n' FROM orders q WHERE ", bound,
                 "q.id > 0 RETURNING id, user_id");
