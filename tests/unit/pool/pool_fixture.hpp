@@ -25,7 +25,8 @@ class PoolTest : public testing::Test {
     return std::make_unique<weir::tests::PgConnection>(clusters().conninfo(0));
   }
   static int connections(weir::tests::PgConnection& admin) {
-    return std::stoi(admin.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = left('" + name() + "', 63)"));
+    return std::stoi(
+        admin.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = left('" + name() + "', 63)"));
   }
 
   // Leases a server on `worker`, asks it for its pid, and gives it back. 0: no server.

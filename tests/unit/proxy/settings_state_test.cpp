@@ -39,7 +39,8 @@ TEST(InternSettings, KeepsWhatIsHeldOverASweep) {
 }
 
 TEST(InternSettings, ReplaysEachStatementOnItsOwnEvenAfterALineComment) {
-  const auto state = intern_settings({{"work_mem", "SET work_mem = '1MB' -- little"}, {"datestyle", "SET datestyle = ISO"}});
+  const auto state =
+      intern_settings({{"work_mem", "SET work_mem = '1MB' -- little"}, {"datestyle", "SET datestyle = ISO"}});
   EXPECT_EQ(state->replay, "SET work_mem = '1MB' -- little\n;SET datestyle = ISO\n;");
 }
 
