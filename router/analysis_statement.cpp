@@ -184,6 +184,9 @@ std::optional<Error> StatementAnalysis::reason_against() const {
         concat("view ", view, " reaches sharded tables"),
         "Write its query into the statement, with the key bound; views over sharded tables come with a later version.");
   if (auto error = against_data_readers()) return error;
+  if (survey_.session_setting)
+    return refused("set_config() would set a parameter of the session on one shard only",
+                   "Use SET, which Weir gives to every shard, or set_config(..., true) within a transaction.");
   if (auto error = against_mixing()) return error;
   if (binder_->refusal()) return binder_->refusal();
   // Whatever way a sharded table was named: without a binding there is no shard.

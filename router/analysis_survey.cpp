@@ -9,6 +9,14 @@
 namespace weir::router {
 namespace {
 
+// set_config(name, value, is_local) whose last argument is anything but the literal true.
+bool sets_for_session(const FuncCall& call) {
+  if (pg::name_of(call.funcname).name != "set_config") return false;
+  const pg::ListOf<> arguments(call.args);
+  const auto* last = arguments.size() == 3 ? pg::as<A_Const>(arguments[2], T_A_Const) : nullptr;
+  return last == nullptr || last->isnull || last->val.node.type != T_Boolean || !last->val.boolval.boolval;
+}
+
 class Surveyor {
  public:
   Surveyor(const schema::Catalog& catalog, Survey& out) : catalog_(catalog), out_(out) {}
@@ -89,6 +97,7 @@ void Surveyor::visit(Node* node) {
       return;
     }
     case T_FuncCall:
+      if (sets_for_session(*reinterpret_cast<FuncCall*>(node))) out_.session_setting = true;
       return call(pg::name_of(reinterpret_cast<FuncCall*>(node)->funcname));
     case T_RangeTableSample: {
       const pg::Name method = pg::name_of(reinterpret_cast<RangeTableSample*>(node)->method);

@@ -168,6 +168,8 @@ TEST(Target, RefusesWithAReasonAndAHint) {
            {"SELECT 1 AS x INTO TEMP countries", "that is a listed table"},
            {"SELECT 1 AS x INTO TEMP orders", "that is a listed table"},
            {"SELECT pg_advisory_xact_lock(1) FROM orders WHERE user_id = 1", "belongs to the home shard"},
+           {"SELECT set_config('app.tenant', '7', false)", "one shard only"},
+           {"SELECT pg_catalog.set_config('app.tenant', '7', 't')", "one shard only"},
            {"SELECT nextval('orders_id_seq') FROM orders WHERE user_id = 1", "belongs to the home shard"},
            {"SELECT * FROM v_orders WHERE user_id = 1", "view public.v_orders reaches sharded tables"},
            {"SELECT touch()", "touch() may read sharded tables"},
