@@ -47,6 +47,11 @@ bool Budget::take() {
   return true;
 }
 
+void Budget::starve(int change, TimePoint now) {
+  const int before = starving_.fetch_add(change, std::memory_order_relaxed);
+  if (before == 0 || change < 0) since_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+}
+
 void Budget::give_back() { used_.fetch_sub(1, std::memory_order_relaxed); }
 
 namespace {

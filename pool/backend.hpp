@@ -36,7 +36,9 @@ class Budget {
   [[nodiscard]] bool take();
   void give_back();
   // How many pools were refused since they last succeeded: whoever releases an idle server should close it.
-  void starve(int change) { starving_.fetch_add(change, std::memory_order_relaxed); }
+  void starve(int change, TimePoint now);
+  // Since when somebody does (the longest, or a little later).
+  [[nodiscard]] TimePoint starving_since() const { return TimePoint(Duration(since_.load(std::memory_order_relaxed))); }
   [[nodiscard]] bool starving() const { return starving_.load(std::memory_order_relaxed) > 0; }
 
   void set_bound(unsigned bound) { bound_.store(bound, std::memory_order_relaxed); }
@@ -49,6 +51,7 @@ class Budget {
   std::atomic<unsigned> used_{0};
   std::atomic<unsigned> high_water_{0};
   std::atomic<int> starving_{0};
+  std::atomic<Duration::rep> since_{0};
 };
 
 struct BackendIdentity {

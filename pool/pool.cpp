@@ -14,6 +14,8 @@ std::atomic<std::uint64_t> server_ids{0};
 std::atomic<std::uint64_t> login_count{0};
 
 constexpr Duration kRetryPause = std::chrono::milliseconds(100);
+// A pool that starves for longer gets connections of pools whose clients wait for a shorter time: a login costs milliseconds.
+constexpr Duration kStarvation = std::chrono::milliseconds(100);
 
 // Lifetimes end spread over a tenth, so that connections opened together are not all renewed together.
 TimePoint end_of_life(TimePoint now, Duration lifetime, std::uint64_t id) {
@@ -86,6 +88,22 @@ Server* Pool::taken(Request& request) {
   return server ? ready_for(server, request) : nullptr;
 }
 
+bool Pool::is_queued(const Request& request) const {
+  std::lock_guard lock(mutex_);
+  return request.state == Request::State::queued;
+}
+
+// Another pool of the same server waits for longer than this pool's oldest client.
+bool Pool::should_yield(TimePoint now) const {
+  const Budget& budget = backend_->budget();
+  if (!budget.starving() || starving_) return false;
+  if (waiting_ == 0) return true;
+  const TimePoint since = budget.starving_since();
+  for (const auto& worker : per_worker_)
+    if (worker.queue_head && worker.queue_head->since <= since) return false;
+  return now - since > kStarvation;
+}
+
 void Pool::cancel(Request& request) {
   Server* granted = nullptr;
   {
@@ -112,8 +130,10 @@ void Pool::release(Server* server, TimePoint now) {
     server->client = 0;
     if (server->socket) server->socket->set_waiter(nullptr);
     backend_->in_use.fetch_sub(1, std::memory_order_relaxed);
-    const bool make_room = waiting_ == 0 && backend_->budget().starving();
-    if (make_room || must_close(*server, now)) {
+    if (should_yield(now)) {
+      remove_server(server, later);
+      later.yielded = true;
+    } else if (must_close(*server, now)) {
       remove_server(server, later);
       if (!paused_) open_more(later, now);
     } else if (Request* next = paused_ ? nullptr : next_request(server->worker)) {
@@ -362,7 +382,7 @@ void Pool::open_more(Later& later, TimePoint now) {
     ++opening_;
     ++later.logins;
   }
-  if (starved != starving_) backend_->budget().starve(starved ? 1 : -1);
+  if (starved != starving_) backend_->budget().starve(starved ? 1 : -1, now);
   starving_ = starved;
   later.relieve = starved;
 }
@@ -370,6 +390,7 @@ void Pool::open_more(Later& later, TimePoint now) {
 void Pool::carry_out(Later& later) {
   later.closing.clear();
   for (; later.logins > 0; --later.logins) start_login();
+  if (std::exchange(later.yielded, false)) host_.serve_starving(backend_->budget(), this);
   if (std::exchange(later.relieve, false) && host_.relieve(backend_->budget(), this)) tick(Clock::now());
 }
 

@@ -82,6 +82,8 @@ class PoolHost {
   virtual unsigned workers() const = 0;
   virtual Connector& connector() = 0;
   // Somebody starves under `budget`: close an idle server of another pool that shares it. Called without any lock.
+  // A connection of `budget` was given up for pools that starve. Called without any lock.
+  virtual void serve_starving(const Budget& budget, const Pool* except) = 0;
   // True: one was closed.
   virtual bool relieve(const Budget& budget, const Pool* except) = 0;
 };
@@ -100,6 +102,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] Server* acquire(Request& request, TimePoint now);
   // After a notification: the server (attached to the caller's loop), or nullptr: still waiting, or request.error is set.
   [[nodiscard]] Server* taken(Request& request);
+  // Is it still in the queue? If not, and nothing was taken(), request.error tells why (or a server is on its way).
+  [[nodiscard]] bool is_queued(const Request& request) const;
   // Gives up: off the queue, or back with what was granted meanwhile.
   void cancel(Request& request);
   // Back with a server whose last ReadyForQuery said 'I' and on which nothing is outstanding. Its idle state must be clean.
@@ -155,6 +159,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
     std::vector<std::unique_ptr<Server>> closing;
     unsigned logins = 0;
     bool relieve = false;
+    bool yielded = false;
   };
 
   Server* find_idle(unsigned worker, const void* settings);
@@ -175,6 +180,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void add_server(LoggedIn in, TimePoint now, Later& later);
   void remove_server(Server* server, Later& later);
   void park(Server* server, unsigned worker);
+  [[nodiscard]] bool should_yield(TimePoint now) const;
   [[nodiscard]] bool must_close(const Server& server, TimePoint now) const;
   void carry_out(Later& later);
 

@@ -53,6 +53,11 @@ void Pools::idle_event(unsigned worker, std::uint64_t server_id) {
   for (const auto& pool : all()) pool->idle_event(worker, server_id);
 }
 
+void Pools::serve_starving(const Budget& budget, const Pool* except) {
+  for (const auto& pool : all())
+    if (pool.get() != except && &pool->backend().budget() == &budget) pool->tick(Clock::now());
+}
+
 bool Pools::relieve(const Budget& budget, const Pool* except) {
   for (const auto& pool : all())
     if (pool.get() != except && &pool->backend().budget() == &budget && pool->close_one_idle()) return true;

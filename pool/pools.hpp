@@ -35,6 +35,7 @@ class Pools final : public PoolHost {
   net::Loop& loop(unsigned worker) override { return *loops_[worker]; }
   unsigned workers() const override { return static_cast<unsigned>(loops_.size()); }
   Connector& connector() override { return connector_; }
+  void serve_starving(const Budget& budget, const Pool* except) override;
   bool relieve(const Budget& budget, const Pool* except) override;
 
  private:

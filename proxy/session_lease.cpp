@@ -167,10 +167,10 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
   std::optional<Error> error;
   pool::Server* server = nullptr;
   while (!server && !error) {
-    if (!request_.error) co_await waiter_.wait();
     server = pool.taken(request_);
     if (server) break;
-    if (request_.error) {
+    const bool queued = pool.is_queued(request_);
+    if (!queued && request_.error) {
       error = *request_.error;
     } else if (client_gone() || (end_with_ && end_now_)) {
       error = Error(sqlstate::kConnectionFailure, "the client went away");
@@ -178,6 +178,8 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
       error = Error(sqlstate::kQueryCanceled, "canceling statement due to user request");
     } else if (timer_.fired()) {
       error = pool.timeout_error(worker_.loop().now() - since);
+    } else {
+      co_await waiter_.wait();
     }
   }
   if (!server) pool.cancel(request_);

@@ -88,6 +88,11 @@ bool is_tracked(Verb verb) {
          verb == Verb::discard_all || verb == Verb::deallocate_all;
 }
 
+// Settings that change how the router must read statements.
+bool changes_reading(std::string_view setting) {
+  return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
+}
+
 // On a sharded database, text that the parser rejects as wrong (not as too deep, or not text at all): the server is asked what it is.
 bool is_newer_than_parser(const Plan& plan) {
   return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
@@ -174,9 +179,8 @@ void Session::refresh_context() {
   if (!context_of_) return;
   for (const Setting& s : context_of_->settings) {
     if (s.name == "standard_conforming_strings") {
-      const std::string lower = ascii_lower(s.sql);
-      standard_conforming_strings_ = lower.find("off") == std::string::npos && lower.find("false") == std::string::npos &&
-                                     lower.find("'0'") == std::string::npos && lower.find("= 0") == std::string::npos;
+      const std::string value = value_of(s.sql);
+      standard_conforming_strings_ = value == "on" || value == "true" || value == "yes" || value == "1" || value == "t" || value == "y";
     } else if (s.name == "client_encoding") {
       safe_encoding_ = safe_encoding(s.sql);
       server_encoding_ = false;   // its start-up value is not kept where it is the server's own
@@ -359,6 +363,9 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   if (mode_ == config::PoolMode::statement && (plan.verb == Verb::begin || plan.ends_transaction))
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
+  if (plan.verb == Verb::set && database_->state->sharded() && changes_reading(plan.setting) && !is_plainly_written(arguments->sql))
+    return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
+                   "Write its value as a plain word or literal, without comments, E'' or $$."});
   if (is_newer_than_parser(plan)) {
     decision_.check_only = true;
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));

@@ -93,24 +93,81 @@ Setting startup_setting(std::string_view name, std::string_view value) {
   return {ascii_lower(name), concat("SELECT pg_catalog.set_config(", quote_literal(name), ", ", quote_literal(value), ", false)")};
 }
 
-std::string search_path_of(std::string_view set_statement) {
-  if (set_statement.starts_with(kSetConfig)) {
-    const std::size_t from = set_statement.find("', ") + 3;
-    return unquote_literal(set_statement.substr(from, set_statement.rfind(", false)") - from));
-  }
-  while (!set_statement.empty() && (set_statement.back() == ';' || std::isspace(static_cast<unsigned char>(set_statement.back()))))
-    set_statement.remove_suffix(1);
+namespace {
+
+std::string_view without_end(std::string_view statement) {
+  while (!statement.empty() && (statement.back() == ';' || std::isspace(static_cast<unsigned char>(statement.back()))))
+    statement.remove_suffix(1);
+  return statement;
+}
+
+// What stands behind "name =" or "name TO".
+std::string_view behind_assignment(std::string_view rest) {
+  rest = skip_blanks(rest);
+  if (rest.starts_with("=")) return skip_blanks(rest.substr(1));
+  return rest.size() >= 2 ? skip_blanks(rest.substr(2)) : std::string_view{};
+}
+
+// SET [SESSION | LOCAL] SCHEMA: where the keyword ends; npos: it is another SET.
+std::size_t end_of_set_schema(std::string_view lower) {
+  std::size_t at = 0;
+  const auto take = [&](std::string_view word) {
+    at = std::min(lower.find_first_not_of(" \t\r\n", at), lower.size());
+    if (!lower.substr(at).starts_with(word)) return false;
+    at += word.size();
+    return true;
+  };
+  if (!take("set")) return std::string_view::npos;
+  if (!take("session ")) take("local ");
+  return take("schema") ? at : std::string_view::npos;
+}
+
+// The value argument of startup_setting()'s statement.
+std::string value_of_set_config(std::string_view statement) {
+  const std::size_t from = statement.find("', ") + 3;
+  return unquote_literal(statement.substr(from, statement.rfind(", false)") - from));
+}
+
+}  // namespace
+
+bool is_plainly_written(std::string_view set_statement) {
+  if (set_statement.starts_with(kSetConfig)) return true;
   const std::string lower = ascii_lower(set_statement);
+  if (lower.find("--") != std::string::npos || lower.find("/*") != std::string::npos || lower.find("&'") != std::string::npos) return false;
+  for (std::size_t at = lower.find('$'); at != std::string::npos; at = lower.find('$', at + 1))
+    if (lower.compare(at, 5, "$user") != 0) return false;
+  for (std::size_t at = lower.find('\''); at != std::string::npos; at = lower.find('\'', at + 1))
+    if (at > 0 && (std::isalpha(static_cast<unsigned char>(lower[at - 1])) != 0)) {
+      // A letter before a quote: E'', B'' and the like where the literal opens, part of its text where it closes.
+      const bool opens = std::count(lower.begin(), lower.begin() + static_cast<std::ptrdiff_t>(at), '\'') % 2 == 0;
+      if (opens) return false;
+    }
+  return true;
+}
+
+std::string value_of(std::string_view set_statement) {
+  if (set_statement.starts_with(kSetConfig)) return ascii_lower(value_of_set_config(set_statement));
+  const std::string lower = ascii_lower(without_end(set_statement));
+  std::size_t at = lower.find('=');
+  const std::size_t to = lower.find(" to ");
+  if (at == std::string::npos || to < at) at = to == std::string::npos ? at : to + 3;
+  if (at == std::string::npos) return {};
+  std::string_view value = skip_blanks(std::string_view(lower).substr(at + 1));
+  if (value.size() >= 2 && value.front() == '\'' && value.back() == '\'') value = value.substr(1, value.size() - 2);
+  return std::string(value);
+}
+
+std::string search_path_of(std::string_view set_statement) {
+  if (set_statement.starts_with(kSetConfig)) return value_of_set_config(set_statement);
+  set_statement = without_end(set_statement);
+  const std::string lower = ascii_lower(set_statement);
+  if (const std::size_t end = end_of_set_schema(lower); end != std::string::npos)
+    return quote_literals(skip_blanks(set_statement.substr(end)));
   std::size_t at = lower.find("search_path");
-  if (at != std::string::npos) {
-    at += std::string_view("search_path").size();
-    if (at < lower.size() && lower[at] == '"') ++at;
-    std::string_view rest = skip_blanks(set_statement.substr(at));
-    if (rest.starts_with("=")) return quote_literals(skip_blanks(rest.substr(1)));
-    return rest.size() >= 2 ? quote_literals(skip_blanks(rest.substr(2))) : std::string{};   // TO
-  }
-  at = lower.find("schema");   // SET SCHEMA 'x'
-  return at == std::string::npos ? std::string{} : quote_literals(skip_blanks(set_statement.substr(at + 6)));
+  if (at == std::string::npos) return {};
+  at += std::string_view("search_path").size();
+  if (at < lower.size() && lower[at] == '"') ++at;
+  return quote_literals(behind_assignment(set_statement.substr(at)));
 }
 
 SettingsRef intern_settings(std::vector<Setting> settings) {

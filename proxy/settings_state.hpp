@@ -38,6 +38,11 @@ using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is 
 // A start-up parameter as a statement: SELECT set_config(...), which reads lists as the start-up packet does.
 [[nodiscard]] Setting startup_setting(std::string_view name, std::string_view value);
 
+// The value of a SET of one word: lower case, without its quotes.
+[[nodiscard]] std::string value_of(std::string_view set_statement);
+// Is a SET written so that search_path_of() and value_of() read it as the server does? (No E'', U&'', $$ $$, no comments.)
+[[nodiscard]] bool is_plainly_written(std::string_view set_statement);
+
 // The value of SET search_path ... in the list syntax of the search_path parameter itself ('a b' becomes "a b").
 [[nodiscard]] std::string search_path_of(std::string_view set_statement);
 

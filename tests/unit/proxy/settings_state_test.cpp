@@ -247,7 +247,23 @@ INSTANTIATE_TEST_SUITE_P(EverySpelling, SearchPathOf,
                                          Spelling{"SET search_path = ''", "\"\""},
                                          Spelling{"SET search_path = \"$user\", public", "\"$user\", public"},
                                          Spelling{"SET SCHEMA 'a b'", "\"a b\""},
+                                         Spelling{"SET SCHEMA 'search_path'", "\"search_path\""},
                                          Spelling{"set schema 'x';", "\"x\""}));
+
+TEST(PlainlyWritten, RefusesSpellingsThatHideTheValue) {
+  for (const char* sql : {"SET search_path = E'public'", "SET SCHEMA e'x'", "SET search_path = $$sp$$", "SET search_path = U&'x'",
+                          "SET search_path /* c */ = sp", "SET search_path = sp -- c"})
+    EXPECT_FALSE(is_plainly_written(sql)) << sql;
+  for (const char* sql : {"SET search_path = 'it''s', \"$user\", public", "SET SCHEMA 'e'", "SET client_encoding TO latin1"})
+    EXPECT_TRUE(is_plainly_written(sql)) << sql;
+}
+
+TEST(ValueOf, IsTheWordWithoutItsQuotes) {
+  EXPECT_EQ(value_of("SET standard_conforming_strings = f"), "f");
+  EXPECT_EQ(value_of("set standard_conforming_strings TO 'OFF';"), "off");
+  EXPECT_EQ(value_of("SET standard_conforming_strings=0"), "0");
+  EXPECT_EQ(value_of(startup_setting("standard_conforming_strings", "on").sql), "on");
+}
 
 TEST(SearchPathOfStartup, IsTheParametersOwnText) {
   for (const char* value : {"a, b", "\"A b\", public", "it's", "back\\slash", "", "x', false)"})
