@@ -145,7 +145,7 @@ class SharedBudget : public PoolTest {
   void busy_clients(World& world, Pool& pool, int clients, int rounds, std::atomic<int>& served) {
     for (int i = 0; i < clients; ++i)
       world.spawn(static_cast<unsigned>(i) % kWorkers, [&, rounds](Client& client) -> net::Task<void> {
-        for (int r = 0; r < rounds; ++r) {
+        for (int r = 0; r < rounds && !stop_; ++r) {
           Server* server = co_await lease(pool, client);
           if (!server) co_return;
           const std::string answer = co_await query(client, *server, "SELECT 'x' FROM pg_sleep(0.001)");
@@ -156,6 +156,7 @@ class SharedBudget : public PoolTest {
   }
 
   const std::shared_ptr<Budget> budget_ = std::make_shared<Budget>(2);
+  std::atomic<bool> stop_{false};
 };
 
 TEST_F(SharedBudget, APoolGetsTheConnectionsAnotherLeavesIdle) {
@@ -200,6 +201,18 @@ TEST_F(SharedBudget, IsNeverExceededByTwoBusyPoolsAndBothEnd) {
   EXPECT_EQ(served_one, 100);
   EXPECT_EQ(served_other, 100);
   EXPECT_LE(budget_->high_water(), 2U);
+}
+
+TEST_F(SharedBudget, ServesAPoolThoughAnotherNeverStopsWaiting) {
+  World world;
+  const auto one = pool(world, "app"), other = pool(world, "postgres");
+  std::atomic<int> served_one{0}, served_other{0};
+  busy_clients(world, *one, 20, 1'000'000, served_one);
+  ASSERT_TRUE(eventually([&] { return served_one > 20; }));
+  busy_clients(world, *other, 1, 1, served_other);
+  EXPECT_TRUE(eventually([&] { return served_other == 1; }, 5s)) << served_one << " were served of the other pool";
+  stop_ = true;
+  EXPECT_TRUE(world.finished());
 }
 
 }  // namespace
