@@ -14,6 +14,7 @@ std::atomic<std::uint64_t> server_ids{0};
 std::atomic<std::uint64_t> login_count{0};
 
 constexpr Duration kRetryPause = std::chrono::milliseconds(100);
+constexpr Duration kRefusalPause = std::chrono::seconds(1);   // a wrong password does not pass by itself
 // A pool that starves for longer gets connections of pools whose clients wait for a shorter time: a login costs milliseconds.
 constexpr Duration kStarvation = std::chrono::milliseconds(100);
 
@@ -65,6 +66,7 @@ Server* Pool::acquire(Request& request, TimePoint now) {
     }
     if (server) {
       server->client = request.client;
+      server->worker = request.worker;
       backend_->in_use.fetch_add(1, std::memory_order_relaxed);
     } else {
       enqueue(request);
@@ -177,7 +179,6 @@ Server* Pool::ready_for(Server* server, Request& request) {
     request.error = attached.take_error();
     return nullptr;
   }
-  server->worker = request.worker;
   server->socket->set_tag(0);
   return server;
 }
@@ -327,7 +328,9 @@ void Pool::tell(Request& request, int from_worker) {
   if (worker.mail) worker.mail->prev = &request;
   worker.mail = &request;
   if (std::exchange(worker.mail_posted, true)) return;
-  host_.loop(request.worker).post([self = shared_from_this(), w = request.worker] { self->deliver_mail(w); });
+  host_.loop(request.worker).post([pool = weak_from_this(), w = request.worker] {
+    if (const auto self = pool.lock()) self->deliver_mail(w);
+  });
 }
 
 void Pool::deliver_mail(unsigned worker) {
@@ -428,7 +431,7 @@ void Pool::finish_login(Result<LoggedIn> outcome) {
       backend_->login_failed(now, error.message);
     else
       backend_->login_succeeded();
-    if (passing) retry_at_ = now + kRetryPause;
+    retry_at_ = now + (passing ? kRetryPause : kRefusalPause);
     // Reads have somewhere else to go; a refusal does not pass. Writers wait for their primary.
     if (!passing || backend_->id().role == policy::Role::replica) fail_all(error);
   }
@@ -466,9 +469,15 @@ void Pool::set_paused(bool paused) {
   {
     std::lock_guard lock(mutex_);
     paused_ = paused;
+    if (paused_) stop_starving();
     if (!paused_) serve_queue(later, -1);
   }
   carry_out(later);
+}
+
+// It will not ask for connections: others need not make room.
+void Pool::stop_starving() {
+  if (std::exchange(starving_, false)) backend_->budget().starve(-1, Clock::now());
 }
 
 bool Pool::paused() const {
@@ -488,6 +497,7 @@ void Pool::retire() {
   {
     std::lock_guard lock(mutex_);
     retired_ = true;
+    stop_starving();
     Error error(sqlstate::kAdminShutdown, concat(name_, " was closed by a reload"), "Try again.");
     error.connection_spoilt = true;
     fail_all(error);

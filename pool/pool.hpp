@@ -180,6 +180,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void add_server(LoggedIn in, TimePoint now, Later& later);
   void remove_server(Server* server, Later& later);
   void park(Server* server, unsigned worker);
+  void stop_starving();
   [[nodiscard]] bool should_yield(TimePoint now) const;
   [[nodiscard]] bool must_close(const Server& server, TimePoint now) const;
   void carry_out(Later& later);

@@ -63,6 +63,7 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
       if (auto added = builder.add_row(q, row); !added) return added.take_error();
     }
   }
+  if (auto ended = exec(conn->get(), "COMMIT", PGRES_COMMAND_OK); !ended) return ended.take_error();
   auto catalog = builder.finish(loaded.fingerprint);
   if (!catalog) return catalog.take_error();
   loaded.catalog = std::move(*catalog);
@@ -95,7 +96,7 @@ void Catalogs::refresh_soon(const std::string& database) {
 
 void Catalogs::refresh_all() {
   std::lock_guard lock(mutex_);
-  for (auto& [name, known] : known_) known.next = {};
+  for (const auto& [name, known] : known_) wanted_.insert(name);
   wake_.notify_all();
 }
 

@@ -257,12 +257,16 @@ TopologyRef Proxy::topology() const {
   return topology_;
 }
 
-void Proxy::publish(TopologyRef topology) {
-  {
-    std::lock_guard lock(mutex_);
-    topology_ = topology;
-  }
-  for (auto& worker : workers_) worker->loop().post([w = worker.get(), topology] { w->set_topology(topology); });
+void Proxy::publish(std::shared_ptr<Topology> topology) {
+  std::lock_guard lock(mutex_);
+  publish_locked(std::move(topology));
+}
+
+// Under the lock, so that versions differ and every worker gets the snapshots in the same order.
+void Proxy::publish_locked(std::shared_ptr<Topology> next) {
+  next->version = topology_->version + 1;
+  topology_ = next;
+  for (auto& worker : workers_) worker->loop().post([w = worker.get(), topology = topology_] { w->set_topology(topology); });
 }
 
 void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem) {
@@ -280,10 +284,8 @@ void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema
   {
     // A reload came in between: what was read belongs to the old file.
     std::lock_guard lock(mutex_);
-    if (topology_ != before) return;
-    topology_ = next;
+    if (topology_ == before) publish_locked(std::move(next));
   }
-  for (auto& worker : workers_) worker->loop().post([w = worker.get(), next] { w->set_topology(next); });
 }
 
 void Proxy::watch_backends(const Topology& topology) {
@@ -301,6 +303,7 @@ void Proxy::watch_backends(const Topology& topology) {
 }
 
 Proxy::ReloadOutcome Proxy::reload() {
+  std::lock_guard one_at_a_time(reload_mutex_);
   const TopologyRef before = topology();
   auto loaded = config::load(before->settings->file, {});
   ReloadOutcome outcome;
@@ -332,6 +335,7 @@ Proxy::ReloadOutcome Proxy::reload() {
     return outcome;
   }
   publish(topology);
+  on_workers([](Worker&) {});   // pools made from now on are made for the new file
   for (const DatabaseState& d : topology->databases) {
     const DatabaseState* old = before->find(d.config->name);
     const bool renewed = old && old->map->version() != d.map->version();

@@ -89,11 +89,13 @@ class Proxy {
   std::shared_ptr<Topology> build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before);
   std::shared_ptr<pool::Backend> backend_for(pool::BackendIdentity identity, const config::Settings& settings, const Topology* before);
   Result<void> read_catalogs(Topology& topology);
-  void publish(TopologyRef topology);
+  void publish(std::shared_ptr<Topology> topology);
+  void publish_locked(std::shared_ptr<Topology> next);
   void on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem);
   void watch_backends(const Topology& topology);
   void derive_secrets(const config::Settings& settings);
 
+  std::mutex reload_mutex_;
   mutable std::mutex mutex_;
   TopologyRef topology_;
   std::set<std::string> paused_;

@@ -21,6 +21,8 @@ enum class Expect : std::uint8_t {
   poison,          // an error made on purpose, to be replaced by the proxy's own
 };
 
+inline constexpr std::uint32_t kNoOp = ~std::uint32_t{0};   // caused by no message of the client's
+
 struct Expected {
   Expect kind = Expect::query;
   bool swallow = false;      // the client did not ask for it
@@ -46,12 +48,15 @@ class ReplyQueue {
     }
   }
   // COPY IN makes the server ignore Syncs already sent.
-  void drop_syncs() {
+  // True: there was one.
+  bool drop_syncs() {
+    const std::size_t before = items_.size();
     std::size_t to = head_;
     for (std::size_t i = head_; i < items_.size(); ++i)
       if (items_[i].kind != Expect::sync) items_[to++] = items_[i];
     items_.resize(to);
     if (head_ == items_.size()) clear();
+    return to < before;
   }
   void clear() {
     items_.clear();

@@ -7,6 +7,7 @@
 namespace weir::proxy {
 
 namespace {
+constexpr std::size_t kMaxShort = 10000;       // PQ_SMALL_MESSAGE_LIMIT
 constexpr Duration kCleanUpTime = std::chrono::seconds(5);
 constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
 constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
@@ -66,11 +67,22 @@ net::Task<> Session::serve() {
         aside_ = only_prepares(end);
         Outcome outcome = Outcome::retry;
         for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
-          if (!lease_now()) {
+          const bool was_pinned = pinned_ != nullptr;
+          if ((attempt > 0 && plan_is_stale()) || !lease_now()) {
             if (auto leased = co_await lease(); !leased) {
               if (client_gone()) co_return;
-              fail_locally(end, leased.error());
-              break;
+              if (was_pinned && !pinned_) {   // what the client kept on that server is gone
+                fatal(leased.error());
+                co_return;
+              }
+              if (!server_ || !mid_sequence_) {
+                fail_locally(end, leased.error());
+                break;
+              }
+              // What ran before in the sequence must be rolled back by the server: it is given an error of its own.
+              forget_new_names();
+              decision_.error = leased.take_error();
+              decision_.error_at = 0;
             }
             if (plan_is_stale()) {
               take_plan_back();
@@ -167,6 +179,12 @@ bool Session::gather(BatchEnd& end) {
       end = BatchEnd::closed;
       return true;
     }
+    if (f.needed > kMaxShort + 1 && input_.size() > scanned_ &&
+        std::string_view("DECSH").find(static_cast<char>(input_[scanned_])) != std::string_view::npos) {
+      fatal({sqlstate::kProtocolViolation, "invalid message length"});   // PostgreSQL's bound, too
+      end = BatchEnd::closed;
+      return true;
+    }
     if (f.status == wire::FrameStatus::incomplete) {
       if (f.needed <= kMaxHeld && scanned_ <= kMaxHeld) return false;
       fatal({sqlstate::kProgramLimit, concat("a message of ", std::to_string(f.needed), " bytes is more than Weir holds (",
@@ -220,15 +238,22 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
     case 'C':
       if (!skip_to_sync_) add();
       return false;
-    default:   // late data of a COPY that failed: PostgreSQL ignores it, too
-      late_copy_data_ = true;
+    default:
+      if (!ops_.empty() && !skip_to_sync_) {
+        // COPY data sent without waiting for CopyInResponse: first see whether the server copies.
+        scanned_ = offset;
+        flush_after_ = true;
+        end = BatchEnd::flush;
+        return true;
+      }
+      late_copy_data_ = true;   // of a COPY that failed: PostgreSQL ignores it, too
       return false;
   }
 }
 
 net::Task<Session::BatchEnd> Session::read_batch() {
   BatchEnd end{};
-  timer_.arm(in_transaction() && server_ ? Deadline::after(worker_.loop().now(), worker_.topology()->settings->pool.idle_transaction_timeout)
+  timer_.arm((in_transaction() || mid_sequence_) && server_ ? Deadline::after(worker_.loop().now(), worker_.topology()->settings->pool.idle_transaction_timeout)
                                          : Deadline::never());
   while (!gather(end)) {
     if (receive_from_client()) continue;
@@ -301,6 +326,10 @@ net::Task<> Session::finish() {
 // The client died while the server works: cancel, read what is still owed, and reuse the connection (no login storm).
 net::Task<> Session::drain() {
   if (expected_.empty() && !mid_sequence_ && !copy_in_) co_return;
+  if (copy_bulk_left_ > 0) {   // the server waits for the rest of a CopyData: nothing else can be said to it
+    drop_server();
+    co_return;
+  }
   if (copy_in_) {
     wire::write_message(to_server_, 'f', std::string_view("client disconnected\0", 20));
     const bool simple = !expected_.empty() && expected_.front().kind == Expect::query;
@@ -310,6 +339,8 @@ net::Task<> Session::drain() {
     send_cancel();
   }
   if (mid_sequence_) {
+    // The client never said Sync: what it ran in this sequence must not be committed by ours.
+    if (!skip_to_sync_) poison({sqlstate::kConnectionFailure, "the client went away"});
     wire::write_sync(to_server_);
     expected_.push({Expect::sync, true, 0});
     mid_sequence_ = false;
@@ -328,8 +359,8 @@ void Session::request_cancel() {
   if (state_ == State::waiting) {
     cancel_requested_ = true;
     waiter_.notify();
-  } else if (server_ && !expected_.empty()) {
-    send_cancel();
+  } else if (server_ && !expected_.empty() && !own_running_ && !expected_.front().swallow) {
+    send_cancel();   // never a statement of the proxy's own
   }
 }
 

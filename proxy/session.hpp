@@ -39,10 +39,11 @@ struct ClientInfo {
 
 class Session {
  public:
+  static constexpr std::uint8_t kFlush[] = {'H', 0, 0, 0, 4};   // a Flush message
   // Messages that must be held whole before they can be routed are bounded by this; COPY data and results stream.
   static constexpr std::size_t kMaxHeld = 64 << 20;
   // A reply that must be read whole (ErrorResponse, ReadyForQuery ...) is held up to this; longer ones are passed on as they come.
-  static constexpr std::size_t kMaxControl = 64 << 10;
+  static constexpr std::size_t kMaxControl = 1 << 20;
 
   Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client);
   ~Session();
@@ -133,6 +134,7 @@ class Session {
   net::Task<bool> wait_for_bytes();
   [[nodiscard]] Result<std::vector<Setting>> startup_settings(const wire::Startup& startup) const;
   net::Task<bool> enter_database(const wire::Startup& startup);
+  net::Task<Result<void>> lease_home();
   net::Task<Result<void>> learn_defaults();
   net::Task<Result<void>> try_settings(std::vector<Setting> settings);
   void greet();
@@ -165,6 +167,7 @@ class Session {
   [[nodiscard]] bool only_prepares(BatchEnd end) const;
   [[nodiscard]] bool is_local(const router::Plan& plan) const;
   void run_local(const router::Plan& plan, std::string_view sql);
+  void end_held(const router::Plan& plan);
   void answer_local_ops();
   void answer_local_statement(const router::Plan& plan, std::string_view sql);
   [[nodiscard]] bool can_fail_in_place() const;
@@ -224,6 +227,8 @@ class Session {
   net::Task<Outcome> pump(bool may_retry);
   bool receive_from_server();
   void process_replies(ByteView bytes);
+  [[nodiscard]] bool nothing_owed() const;
+  [[nodiscard]] bool copy_extended_in_progress() const;
   void process_message(const wire::Message& message, bool& forward);
   void on_ready_for_query(const wire::Message& message, bool& forward);
   void on_ready(char status);
@@ -321,6 +326,10 @@ class Session {
   ReplyQueue expected_;
   ByteBuffer carry_;                    // an incomplete control message of the server
   std::uint64_t bulk_left_ = 0;         // of a long message being passed on
+  bool in_sequence_ = false;            // the batch continues a sequence that a Flush left open
+  bool sequence_wrote_ = false;
+  bool flush_after_ = false;            // the batch ended at COPY data: the server is to answer what it has
+  bool dropped_sync_ = false;           // COPY IN made the server ignore a Sync, unless it failed before
   bool copy_in_ = false;
   bool copy_extended_ = false;          // started by Execute: a Sync follows the data
   bool copy_failed_ = false;            // the server said so in the middle of a CopyData

@@ -18,6 +18,7 @@ UserPools& Session::user_pools() {
   if (pools_->version == version) return *pools_;
   const auto& shards = database_->state->shards;
   pools_->version = version;
+  pools_->credentials = worker_.proxy().credentials_of(user_);   // a reload may have changed the password
   pools_->primaries.assign(shards.size(), nullptr);
   pools_->replicas.assign(shards.size(), {});
   for (std::size_t i = 0; i < shards.size(); ++i) pools_->replicas[i].resize(shards[i].replicas.size());
@@ -119,6 +120,10 @@ net::Task<Result<void>> Session::lease() {
     if (auto misfit = does_not_fit()) co_return std::move(*misfit);
   }
   const schema::ShardId shard = target_shard();
+  if (!server_ && pinned_ && pinned_shard_ != shard && decision_.effects.pins)
+    co_return Error(sqlstate::kFeatureNotSupported,
+                    concat("this session keeps state on shard ", shard_name(pinned_shard_), " and cannot keep more on shard ", shard_name(shard)),
+                    "DISCARD ALL gives the first up.");
   if (!server_ && decision_.shard && *decision_.shard != shard) {
     server_shard_ = shard;
     co_return std::move(*does_not_fit());
@@ -130,6 +135,7 @@ net::Task<Result<void>> Session::lease() {
   }
   // A replica that fails a login is left for another, and at last for the primary.
   for (int tries = 0; !server_; ++tries) {
+    if (plan_is_stale()) co_return Result<void>{};   // the caller plans again
     if (!queued_at_) {
       read_leased_ = may_use_replica() && tries < 3;
       queued_at_ = choose_pool(shard, read_leased_)->shared_from_this();
@@ -148,6 +154,7 @@ net::Task<Result<void>> Session::lease() {
       co_return got.take_error();
     }
   }
+  if (plan_is_stale()) co_return Result<void>{};
   if (was_held() || server_ == pinned_)
     if (auto prepared = co_await prepare_held_server(); !prepared) co_return prepared.take_error();
   if (!was_held() && needs_preparing()) co_return co_await prepare_server();
@@ -313,6 +320,8 @@ void Session::drop_server() {
   to_server_.clear();
   carry_.clear();
   bulk_left_ = 0;
+  copy_bulk_left_ = 0;
+  in_sequence_ = sequence_wrote_ = dropped_sync_ = copy_failed_ = false;
   copy_in_ = mid_sequence_ = tainted_ = pin_after_ = server_broken_ = false;
 }
 

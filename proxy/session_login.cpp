@@ -239,13 +239,23 @@ bool Session::choose_mode() {
   return false;
 }
 
+// A server of the home shard, for the login's own questions. A reload meanwhile is no matter.
+net::Task<Result<void>> Session::lease_home() {
+  while (!server_) {
+    decision_ = {};
+    planned_generation_ = database_->router->generation();
+    auto leased = co_await lease();
+    if (!leased) co_return leased.take_error();
+  }
+  co_return Result<void>{};
+}
+
 // What a server reports at login is what the client is told: the first client of a login waits for one.
 net::Task<Result<void>> Session::learn_defaults() {
   server_user_ = pool::effective_credentials(*database_->state->shards.front().primary, pools_->credentials).user;
   welcome_ = primary_pool(schema::kHomeShard)->welcome();
   if (!welcome_) {
-    decision_ = {};
-    auto leased = co_await lease();
+    auto leased = co_await lease_home();
     if (!leased) co_return leased.take_error();
     welcome_ = server_->pool->welcome();
     co_await give_back();
@@ -260,7 +270,7 @@ net::Task<Result<void>> Session::try_settings(std::vector<Setting> settings) {
   const SettingsRef wanted = settings_.current();
   if (!wanted || pools_->accepted_settings.contains(wanted)) co_return Result<void>{};
   settings_.start({});
-  auto leased = co_await lease();
+  auto leased = co_await lease_home();
   if (!leased) co_return leased.take_error();
   std::vector<std::pair<std::string, std::string>> parameters;
   auto tried = co_await run_own(wanted->replay, &parameters);

@@ -136,9 +136,10 @@ void Session::take_plan_back() {
     op.interned.reset();
   }
   decision_ = {};
+  if (queued_at_) std::exchange(queued_at_, nullptr)->cancel(request_);
   if (server_ == pinned_)
     server_ = nullptr;
-  else
+  else if (server_)
     server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
   if (transaction_ == Transaction::held) transaction_shard_.reset();
 }
@@ -331,10 +332,14 @@ void Session::plan_named(Op& op, ByteView body) {
     return;
   }
   raw_ = false;   // the server keeps its copy for others; closing a name that does not exist is no error
-  if (named->name.empty())
+  if (named->name.empty()) {
     has_unnamed_ = false;
-  else
-    names_.remove(named->name);
+  } else if (const auto* entry = names_.find(named->name)) {
+    op.name = named->name;   // kept, should the server skip this Close
+    op.statement = entry->statement;
+    op.interned = entry->interned;
+    names_.remove(op.name);
+  }
 }
 
 void Session::plan_execute(Op& op, ByteView body) {
@@ -389,6 +394,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
 void Session::note_scope(const Plan& plan, const router::Route* route) {
   if (!marks_matter()) return;
   WriteMarks::Scope& scope = decision_.scope;
+  if (plan.verb == Verb::begin) scope.whole = true;   // what it will read is not known
   const WriteMarks& marks = *database_->state->marks;
   if (plan.effects.taints || plan.verb == Verb::multi || plan.verb == Verb::utility) {
     scope.whole = true;
@@ -469,6 +475,17 @@ bool Session::is_local(const Plan& plan) const {
   return false;
 }
 
+// COMMIT or ROLLBACK of a transaction that no server knows; AND CHAIN begins another like it.
+void Session::end_held(const Plan& plan) {
+  std::string begin = held_.empty() ? "BEGIN" : held_.front();
+  const bool read_only = begin_read_only_;
+  leave_transaction(plan.verb == Verb::commit && transaction_ == Transaction::held);
+  if (!plan.chain) return;
+  transaction_ = Transaction::held;
+  begin_read_only_ = read_only;
+  held_.assign(1, std::move(begin));
+}
+
 void Session::run_local(const Plan& plan, std::string_view sql) {
   switch (plan.verb) {
     case Verb::begin:
@@ -493,8 +510,8 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
       held_.emplace_back(sql);
       transaction_ = Transaction::held;
       return;
-    case Verb::commit: return leave_transaction(transaction_ == Transaction::held);
-    case Verb::rollback: return leave_transaction(false);
+    case Verb::commit:
+    case Verb::rollback: return end_held(plan);
     case Verb::deallocate: return names_.remove(plan.setting);
     case Verb::deallocate_all: return names_.clear();
     case Verb::discard_all:
@@ -546,9 +563,7 @@ bool Session::answer_locally(BatchEnd end) {
 // What ran before the error in the same implicit transaction must be rolled back by the server: it gets an error of its own.
 bool Session::can_fail_in_place() const {
   if (mid_sequence_) return true;
-  for (std::size_t i = 0; i < decision_.error_at; ++i)
-    if (ops_[i].type == 'E' || ops_[i].type == 'Q') return true;
-  return false;
+  return decision_.error_at > 0;   // what came before it has replies of its own, and may have run
 }
 
 // A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
@@ -606,9 +621,11 @@ void Session::fail_locally(BatchEnd end, const Error& error) {
   database_->stats.errors.add();
   forget_new_names();
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
-  if (transaction_ == Transaction::open) failed_locally_ = true;
+  if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
   wire::write_error(out_, wire::Severity::error, error);
-  if (end == BatchEnd::flush)
+  // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
+  const char failed = ops_[decision_.error ? decision_.error_at : 0].type;
+  if (end == BatchEnd::flush || (end == BatchEnd::query && failed != 'Q' && failed != 'F'))
     skip_to_sync_ = true;
   else
     wire::write_ready_for_query(out_, status_letter());

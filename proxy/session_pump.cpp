@@ -10,7 +10,6 @@ using router::Verb;
 
 namespace {
 
-constexpr std::uint8_t kFlush[] = {'H', 0, 0, 0, 4};
 
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
@@ -33,12 +32,17 @@ net::Task<Session::Outcome> Session::pump(bool may_retry) {
   emit_local_replies();
   flush_own();
   for (;;) {
+    if (server_broken_ && nothing_owed() && !in_transaction() && !mid_sequence_ && !pin_after_ && server_ != pinned_) {
+      server_fatal_.reset();   // it said goodbye after it had answered all
+      drop_server();
+      co_return Outcome::done;
+    }
     if (server_broken_) co_return lost_server(may_retry);
-    if (expected_.empty() && !copy_in_ && carry_.empty() && bulk_left_ == 0) co_return Outcome::done;
+    if (nothing_owed()) co_return Outcome::done;
     bool progress = false;
     // A client that stops reading: no more than one receive buffer of its result is held.
     if (out_.empty()) progress = receive_from_server();
-    if (copy_in_ && !server_broken_) progress |= forward_copy_data();
+    if (copy_in_ && !server_broken_ && !client_eof_) progress |= forward_copy_data();
     if (!server_broken_ && !to_server_.empty()) flush_server();
     if (!out_.empty()) {
       flush_client();
@@ -53,6 +57,8 @@ net::Task<Session::Outcome> Session::pump(bool may_retry) {
     co_await waiter_.wait();
   }
 }
+
+bool Session::nothing_owed() const { return expected_.empty() && !copy_in_ && carry_.empty() && bulk_left_ == 0; }
 
 bool Session::receive_from_server() {
   net::Socket& socket = *server_->socket;
@@ -100,8 +106,8 @@ void Session::process_replies(ByteView bytes) {
     whole.append(bytes);
     bytes = whole.view();
   }
-  std::size_t from = 0;
   std::size_t at = std::min<std::uint64_t>(bulk_left_, bytes.size());
+  std::size_t from = own_running_ ? at : 0;   // the rest of a row of the proxy's own statement
   bulk_left_ -= at;
   while (at < bytes.size() && !server_broken_) {
     const wire::Frame f = wire::next_message(bytes.subspan(at));
@@ -206,10 +212,17 @@ void Session::emit_local_replies() {
 void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
   const char status = wire::read_ready_for_query(m.body);
   const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
+  if (expected_.empty() && std::exchange(dropped_sync_, false) && status != '\0') {
+    // The COPY failed before the server came to the Sync that came along: it was not ignored after all.
+    mid_sequence_ = skip_to_sync_ = false;
+    return on_ready(status);
+  }
   if (status == '\0' || (due != Expect::query && due != Expect::sync && due != Expect::function_call))
     return break_server(out_of_step('Z'));
   const bool swallow = expected_.front().swallow;
   expected_.pop();
+  if (swallow && !own_running_ && !client_dead_ && status == 'I' && !decision_.check_only)
+    return break_server({sqlstate::kConnectionFailure, "the server did not begin the transaction"});
   if (!own_running_) on_ready(status);
   if (swallow) {
     forward = false;
@@ -227,6 +240,7 @@ void Session::on_ready(char status) {
   }
   if (status == 'I') {
     const bool rolled_back = error_seen_ || rolled_back_;
+    sequence_wrote_ = false;
     if (decision_.writes || transaction_wrote_) mark_writes();
     drop_pin_of_failed_text();
     leave_transaction(!rolled_back);
@@ -239,6 +253,10 @@ void Session::on_ready(char status) {
   }
   if (transaction_ == Transaction::none || transaction_ == Transaction::held) transaction_shard_ = server_shard_;
   transaction_ = status == 'T' ? Transaction::open : Transaction::failed;
+  if (decision_.writes) {   // also where BEGIN came in the same batch
+    transaction_wrote_ = true;
+    transaction_scope_.add(decision_.scope);
+  }
   if (status == 'E') lost_by_reset_.clear();   // whatever ends this state undoes the RESET
   if (decision_.check_only && status == 'T') failed_locally_ = true;
 }
@@ -377,6 +395,11 @@ void Session::on_error(const wire::Message& m, bool& forward) {
 // The server skipped the message that would have caused this reply.
 void Session::undo(const Expected& e) {
   if (e.kind == Expect::close && e.swallow) tainted_ = true;   // an evicted statement is still there
+  if (e.kind == Expect::local && e.op < ops_.size()) {
+    const Op& op = ops_[e.op];
+    if (op.type == 'P') names_.remove(op.name);
+    if (op.type == 'C' && op.statement) names_.add(op.name, {op.statement, op.interned});
+  }
   if (e.kind != Expect::parse) return;
   if (e.op >= ops_.size() || !ops_[e.op].statement) {
     server_->unnamed_statement = 0;
@@ -395,14 +418,14 @@ void Session::on_copy_in() {
   copy_in_ = true;
   copy_failed_ = false;
   copy_extended_ = expected_.front().kind == Expect::execute;
-  if (copy_extended_) expected_.drop_syncs();   // the server ignores them while it copies
+  if (copy_extended_) dropped_sync_ = expected_.drop_syncs();   // the server ignores them while it copies
   consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
 }
 
 // Passes COPY data on, as long as the server takes it. True: something moved.
 bool Session::forward_copy_data() {
   bool moved = false;
-  while (copy_in_ && to_server_.empty() && !server_broken_) {
+  while (copy_in_ && to_server_.empty() && !server_broken_ && !client_eof_) {
     if (input_.empty() && !receive_from_client()) break;
     const std::size_t ready = copy_data_ready();
     if (ready > 0) {
@@ -450,14 +473,18 @@ std::size_t Session::copy_data_ready() {
   return at;
 }
 
+// The Sync that ends an extended COPY comes after its data.
+bool Session::copy_extended_in_progress() const { return copy_extended_ && (copy_in_ || mid_sequence_ || dropped_sync_); }
+
 // ---- a lost server ----
 
 Session::Outcome Session::lost_server(bool may_retry) {
   const bool pinned = server_ == pinned_;
   const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
-  const bool wrote = decision_.writes || (ends_failed_transaction() && transaction_wrote_);
-  const bool sequence = mid_sequence_;
-  if (may_retry && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
+  const bool wrote = decision_.writes || sequence_wrote_ || (ends_failed_transaction() && transaction_wrote_);
+  const bool sequence = mid_sequence_ || in_sequence_;
+  const bool spoke = server_fatal_.has_value();   // a server that was told to stop, or crashed on it, is not asked again
+  if (may_retry && !spoke && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
     server_fatal_.reset();
     drop_server();
     return Outcome::retry;
@@ -471,6 +498,8 @@ Session::Outcome Session::lost_server(bool may_retry) {
     error.outcome_known = false;
   }
   const bool cut_in_message = bulk_left_ > 0 && forwarded_ > 0;
+  const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
+  for (; !expected_.empty(); expected_.pop()) undo(expected_.front());
   drop_server();
   if (pinned || cut_in_message || client_dead_) {
     fatal(error);
@@ -487,10 +516,8 @@ Session::Outcome Session::lost_server(bool may_retry) {
     failed_locally_ = false;
   }
   wire::write_error(out_, wire::Severity::error, error);
-  if (!ops_.empty() && ops_.back().type == 'H')
-    skip_to_sync_ = true;
-  else
-    wire::write_ready_for_query(out_, status_letter());
+  skip_to_sync_ = awaits_sync;
+  if (!awaits_sync) wire::write_ready_for_query(out_, status_letter());
   return Outcome::done;
 }
 

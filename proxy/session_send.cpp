@@ -21,6 +21,9 @@ void Session::translate(BatchEnd end) {
   forwarded_ = 0;
   error_seen_ = false;
   poison_error_.reset();
+  in_sequence_ = mid_sequence_;
+  sequence_wrote_ = (in_sequence_ && sequence_wrote_) || decision_.writes;
+  dropped_sync_ = false;
   if (decision_.runs) {
     tainted_ |= decision_.effects.taints;
     pin_after_ |= decision_.effects.pins || mode_ == config::PoolMode::session;
@@ -35,13 +38,18 @@ void Session::translate(BatchEnd end) {
   if (decision_.error) poison(*decision_.error);
   if (decision_.error && (end == BatchEnd::sync || end == BatchEnd::flush)) {
     const std::size_t tail = ops_.size() - 1;
-    translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
+    if (ops_[tail].type == 'S' || ops_[tail].type == 'H') translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
+  }
+  if (decision_.error && end == BatchEnd::query && decision_.error_at + 1 == ops_.size()) {
+    wire::write_sync(to_server_);   // a Query's error is followed by ReadyForQuery
+    expected_.push({Expect::sync, false, 0});
   }
   mid_sequence_ = end == BatchEnd::flush;
   if (raw)
     send_to_server(input_.first(scanned_));
   else
     flush_server();
+  if (std::exchange(flush_after_, false)) send_to_server(kFlush);
 }
 
 // An unnamed Bind may need its Parse first, on a server that does not have it.
@@ -122,7 +130,7 @@ void Session::evict_prepared() {
 void Session::ensure_unnamed() {
   if (server_->unnamed_statement == unnamed_.id) return;
   wire::write_parse(to_server_, "", unnamed_.sql, unnamed_.types);
-  expected_.push({Expect::parse, true, 0});
+  expected_.push({Expect::parse, true, kNoOp});
   server_->unnamed_statement = unnamed_.id;
 }
 
@@ -193,7 +201,9 @@ void Session::translate_check_only(BatchEnd end) {
   poison_error_ = Error(sqlstate::kFeatureNotSupported, "this statement is newer than Weir's parser",
                         "Weir reads PostgreSQL 15's grammar; run the statement on each shard directly.");
   expected_.push({Expect::parse, false, 0});
-  expected_.push({Expect::sync, false, 0});
+  // The client gets a ReadyForQuery for a Sync or Query of its own only.
+  expected_.push({Expect::sync, end == BatchEnd::flush, 0});
+  mid_sequence_ = false;
   if (end == BatchEnd::flush) skip_to_sync_ = true;
   flush_server();
 }

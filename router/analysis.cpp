@@ -121,6 +121,9 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
     take_effects(all, plan);
     all.read_only &= plan.read_only;
     if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);
+    if (sharded && (plan.verb == Verb::set || plan.verb == Verb::reset || plan.verb == Verb::reset_all) && !all.refusal)
+      all.refusal = Error(sqlstate::kFeatureNotSupported, "SET or RESET in one string with other statements",
+                          "Send it alone: Weir gives the setting to every shard.");
     if (!join_targets(all.target, plan.target) && !all.refusal)
       all.refusal = Error(sqlstate::kFeatureNotSupported,
                           "one string of several statements names sharded tables and what is on the home shard only",

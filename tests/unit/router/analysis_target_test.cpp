@@ -57,7 +57,7 @@ TEST(Target, WhatNamesNoTableAtAllRunsAnywhereInTheSession) {
   for (const char* sql :
        {"SELECT 1", "SELECT version(), now()", "SHOW work_mem", "SELECT * FROM generate_series(1, 3)", "VALUES (1)",
         "FETCH ALL FROM c", "CLOSE c", "SET CONSTRAINTS ALL DEFERRED", "DISCARD TEMP", "",
-        "SELECT set_config('a', 'b', false)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
+        "SELECT set_config('a', 'b', true)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
         "BEGIN; SET LOCAL work_mem = 5", "EXPLAIN SELECT 1", "SELECT twice(1), tick()"})
     EXPECT_EQ(route(sql), "no table") << sql;
 }
