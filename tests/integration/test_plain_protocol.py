@@ -491,3 +491,63 @@ def test_server_side_cursors_of_drivers_work_in_transactions(weir):
             cursor.execute("select generate_series(1, 100)")
             assert [row[0] for row in cursor] == list(range(1, 101))
         connection.commit()
+
+
+# --- what an attack found: each once poisoned a server, lost data, or put a client out of step ---
+
+
+@pytest.mark.parametrize("missing", [7, 8, 23, 60, 20000])
+def test_a_client_that_dies_inside_a_copydata_harms_no_other(client, weir, missing):
+    client.query("truncate c")
+    with WireClient(weir.port) as dying:
+        dying.send(query("copy c from stdin"))
+        dying.read_until("G")
+        whole = copy_data(b"1\ta\n" * 8000)
+        dying.send(whole[:len(whole) - missing])
+    for _ in range(8):  # whichever server it had, somebody has it now
+        assert client.value("select count(*) from c") == "0"
+
+
+def test_extended_copy_may_come_with_its_data(client):
+    client.query("truncate c")
+    replies = client.ask(run("copy c from stdin") + copy_data(b"1\ta\n") + message("c") + sync())
+    assert (replies.kinds, replies.status) == ("12GCZ", "I")
+    assert client.value("select count(*) from c") == "1"
+    replies = client.ask(run("copy c from stdin") + message("f", text("no")) + sync())
+    assert (replies.errors, replies.status) == (["57014"], "I")
+    assert client.value("select 5") == "5"
+
+
+def test_a_query_behind_a_failed_message_is_skipped_like_everything_else(client):
+    replies = client.ask(bind(name="nobody") + query("select 1") + sync())
+    assert (replies.kinds, replies.errors) == ("EZ", ["26000"])
+    assert client.value("select 6") == "6"
+
+
+def test_an_error_of_weirs_own_keeps_the_replies_before_it(client):
+    replies = client.ask(parse("select 7", name="kept") + bind(name="nobody") + sync())
+    assert (replies.kinds, replies.errors) == ("1EZ", ["26000"])
+    assert client.ask(bind(name="kept") + execute() + sync()).rows == [["7"]]
+
+
+def test_a_close_that_was_skipped_closed_nothing(client):
+    client.ask(parse("select 9", name="stays") + sync())
+    assert client.ask(parse("selec") + close("S", "stays") + sync()).errors == ["42601"]
+    assert client.ask(bind(name="stays") + execute() + sync()).rows == [["9"]]
+
+
+def test_what_a_dead_client_never_synced_is_rolled_back(client, weir):
+    client.query("truncate c")
+    with WireClient(weir.port) as dying:
+        dying.send(run("insert into c values (1, 'unsynced')") + flush())
+        dying.read_until("C")
+    for _ in range(8):
+        assert client.value("select count(*) from c") == "0"
+
+
+def test_names_too_long_for_postgresql_cost_no_server(client, weir):
+    pid = client.value("select pg_backend_pid()")
+    with WireClient(weir.port) as long:
+        long.send(describe("S", "n" * 10500) + sync())
+        assert [m.fields["C"] for m in long.read_until("E")] == ["08P01"]
+    assert client.value("select pg_backend_pid()") == pid
