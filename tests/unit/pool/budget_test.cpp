@@ -49,11 +49,11 @@ TEST(Budget, ALowerBoundGivesNothingUntilEnoughCameBack) {
 TEST(Budget, StarvesWhileAnyPoolIsRefused) {
   Budget budget(1);
   EXPECT_FALSE(budget.starving());
-  budget.starve(1);
-  budget.starve(1);
-  budget.starve(-1);
+  budget.starve(1, TimePoint{});
+  budget.starve(1, TimePoint{});
+  budget.starve(-1, TimePoint{});
   EXPECT_TRUE(budget.starving());
-  budget.starve(-1);
+  budget.starve(-1, TimePoint{});
   EXPECT_FALSE(budget.starving());
 }
 
