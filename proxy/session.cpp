@@ -101,6 +101,13 @@ net::Task<> Session::serve() {
     aside_ = false;
     if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
+    // A client that asks and never reads: what the proxy itself answers is bounded, too.
+    while (out_.size() > kMaxControl) {
+      if (client_eof_ || client_->hung_up() || (end_with_ && end_now_)) co_return;
+      stash();
+      co_await waiter_.wait();
+      flush_client();
+    }
   }
 }
 
