@@ -546,8 +546,13 @@ def test_what_a_dead_client_never_synced_is_rolled_back(client, weir):
 
 
 def test_names_too_long_for_postgresql_cost_no_server(client, weir):
-    pid = client.value("select pg_backend_pid()")
+    servers = lambda: {row[0] for row in client.query("select pid from pg_stat_activity where application_name = 'weir'").rows}
+    with many(weir, 3) as clients:  # all three servers of the pool are there from now on
+        for each in clients:
+            each.query("begin; select 1")
+    before = servers()
+    assert len(before) == 3
     with WireClient(weir.port) as long:
         long.send(describe("S", "n" * 10500) + sync())
         assert [m.fields["C"] for m in long.read_until("E")] == ["08P01"]
-    assert client.value("select pg_backend_pid()") == pid
+    assert servers() == before
