@@ -11,7 +11,6 @@ namespace weir::pool {
 
 namespace {
 std::atomic<std::uint64_t> server_ids{0};
-std::atomic<std::uint64_t> login_count{0};
 
 constexpr Duration kRetryPause = std::chrono::milliseconds(100);
 constexpr Duration kRefusalPause = std::chrono::seconds(1);   // a wrong password does not pass by itself
@@ -24,8 +23,6 @@ TimePoint end_of_life(TimePoint now, Duration lifetime, std::uint64_t id) {
   return now + lifetime - lifetime / 100 * static_cast<int>(id * 7 % 10);
 }
 }  // namespace
-
-std::uint64_t Pool::logins() { return login_count.load(std::memory_order_relaxed); }
 
 Pool::Pool(PoolHost& host, std::shared_ptr<Backend> backend, Credentials credentials, PoolSettings settings,
            LoginCheck check)
@@ -406,7 +403,6 @@ void Pool::start_login() {
       check = self->check_;
       timeout = self->settings_.connect_timeout;
     }
-    login_count.fetch_add(1, std::memory_order_relaxed);
     self->finish_login(log_in(*self->backend_, self->credentials_, check, Deadline::after(Clock::now(), timeout)));
   });
 }

@@ -81,10 +81,9 @@ class PoolHost {
   virtual net::Loop& loop(unsigned worker) = 0;
   virtual unsigned workers() const = 0;
   virtual Connector& connector() = 0;
-  // Somebody starves under `budget`: close an idle server of another pool that shares it. Called without any lock.
   // A connection of `budget` was given up for pools that starve. Called without any lock.
   virtual void serve_starving(const Budget& budget, const Pool* except) = 0;
-  // True: one was closed.
+  // Somebody starves under `budget`: close an idle server of another pool that shares it. True: one was closed. Called without any lock.
   virtual bool relieve(const Budget& budget, const Pool* except) = 0;
 };
 
@@ -143,8 +142,6 @@ class Pool : public std::enable_shared_from_this<Pool> {
   };
   [[nodiscard]] std::shared_ptr<const Welcome> welcome() const;
 
-  // Process-wide number of server connections opened, for the tests of the bound.
-  static std::uint64_t logins();
 
  private:
   struct PerWorker {
