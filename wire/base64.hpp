@@ -1,4 +1,4 @@
-// Base64 as SCRAM uses it (RFC 4648, section 4): padded, no white space. Internal to wire/.
+// Base64 (RFC 4648, section 4): padded, no white space.
 #pragma once
 
 #include <optional>

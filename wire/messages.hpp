@@ -107,6 +107,8 @@ struct ParameterStatusView {
   std::string_view value;
 };
 [[nodiscard]] Result<ParameterStatusView> read_parameter_status(ByteView body);
+// BackendKeyData, of any version: a secret of 4 to 256 bytes.
+[[nodiscard]] Result<CancelKey> read_backend_key_data(ByteView body);
 // CommandComplete: the tag ("INSERT 0 1").
 [[nodiscard]] Result<std::string_view> read_command_complete(ByteView body);
 
@@ -120,6 +122,7 @@ void write_message(ByteBuffer& out, char type, std::string_view body);
 
 // frontend
 void write_query(ByteBuffer& out, std::string_view sql);
+void write_query(ByteBuffer& out, std::span<const std::string_view> parts);  // one text, in its parts
 void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query,
                  std::span<const std::uint32_t> types);
 void write_bind_renamed(ByteBuffer& out, const BindView& bind,
@@ -131,6 +134,8 @@ void write_cancel_request(ByteBuffer& out, const CancelKey& key);
 
 // backend
 void write_authentication_ok(ByteBuffer& out);
+void write_authentication_cleartext_password(ByteBuffer& out);
+void write_authentication_md5_password(ByteBuffer& out, std::string_view salt);
 void write_authentication_sasl(ByteBuffer& out, std::span<const std::string_view> mechanisms);
 void write_authentication_sasl_continue(ByteBuffer& out, std::string_view data);
 void write_authentication_sasl_final(ByteBuffer& out, std::string_view data);

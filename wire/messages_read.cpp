@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/strings.hpp"
 #include "wire/body_reader.hpp"
 #include "wire/messages.hpp"
@@ -123,6 +125,16 @@ Result<ParameterStatusView> read_parameter_status(ByteView body) {
   v.value = in.string();
   if (!in.finish()) return in.error("ParameterStatus");
   return v;
+}
+
+Result<CancelKey> read_backend_key_data(ByteView body) {
+  BodyReader in(body);
+  CancelKey key;
+  key.pid = in.int32();
+  const std::size_t size = std::clamp(in.rest().size(), CancelKey::kMinSecret, CancelKey::kMaxSecret);
+  key.secret = as_text(in.bytes(size));
+  if (!in.finish()) return in.error("BackendKeyData");
+  return key;
 }
 
 Result<std::string_view> read_command_complete(ByteView body) {

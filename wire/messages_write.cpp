@@ -82,11 +82,11 @@ void write_fields(ByteBuffer& out, char type, Severity severity, const Error& er
 }
 
 // https://www.postgresql.org/docs/15/protocol-message-formats.html, Authentication*
-enum class Authentication : std::uint8_t { ok = 0, sasl = 10, sasl_continue = 11, sasl_final = 12 };
+enum class Authentication : std::uint8_t { ok = 0, cleartext_password = 3, md5_password = 5, sasl = 10, sasl_continue = 11, sasl_final = 12 };
 
 void put_authentication(ByteBuffer& out, Authentication kind) { put32(out, static_cast<std::uint32_t>(kind)); }
 
-void write_sasl_data(ByteBuffer& out, Authentication kind, std::string_view data) {
+void write_authentication(ByteBuffer& out, Authentication kind, std::string_view data) {
   put_header(out, 'R', 4 + data.size());
   put_authentication(out, kind);
   out.append(data);
@@ -116,6 +116,12 @@ void write_query(ByteBuffer& out, std::string_view sql) {
   put_string(out, sql);
 }
 
+void write_query(ByteBuffer& out, std::span<const std::string_view> parts) {
+  const OpenMessage message(out, 'Q');
+  for (const std::string_view part : parts) out.append(part);
+  out.append(std::uint8_t{0});
+}
+
 void write_parse(ByteBuffer& out, std::string_view statement, std::string_view query,
                  std::span<const std::uint32_t> types) {
   const OpenMessage message(out, 'P');
@@ -143,13 +149,17 @@ void write_sync(ByteBuffer& out) { put_header(out, 'S', 0); }
 void write_terminate(ByteBuffer& out) { put_header(out, 'X', 0); }
 
 void write_cancel_request(ByteBuffer& out, const CancelKey& key) {
-  put32(out, 16);
+  put32(out, static_cast<std::uint32_t>(12 + key.secret.size()));
   put32(out, 1234u << 16 | 5678u);
   put32(out, key.pid);
-  put32(out, key.secret);
+  out.append(key.secret);
 }
 
-void write_authentication_ok(ByteBuffer& out) { write_sasl_data(out, Authentication::ok, {}); }
+void write_authentication_ok(ByteBuffer& out) { write_authentication(out, Authentication::ok, {}); }
+
+void write_authentication_cleartext_password(ByteBuffer& out) { write_authentication(out, Authentication::cleartext_password, {}); }
+
+void write_authentication_md5_password(ByteBuffer& out, std::string_view salt) { write_authentication(out, Authentication::md5_password, salt); }
 
 void write_authentication_sasl(ByteBuffer& out, std::span<const std::string_view> mechanisms) {
   const OpenMessage message(out, 'R');
@@ -159,17 +169,17 @@ void write_authentication_sasl(ByteBuffer& out, std::span<const std::string_view
 }
 
 void write_authentication_sasl_continue(ByteBuffer& out, std::string_view data) {
-  write_sasl_data(out, Authentication::sasl_continue, data);
+  write_authentication(out, Authentication::sasl_continue, data);
 }
 
 void write_authentication_sasl_final(ByteBuffer& out, std::string_view data) {
-  write_sasl_data(out, Authentication::sasl_final, data);
+  write_authentication(out, Authentication::sasl_final, data);
 }
 
 void write_backend_key_data(ByteBuffer& out, const CancelKey& key) {
-  put_header(out, 'K', 8);
+  put_header(out, 'K', 4 + key.secret.size());
   put32(out, key.pid);
-  put32(out, key.secret);
+  out.append(key.secret);
 }
 
 void write_parameter_status(ByteBuffer& out, std::string_view name, std::string_view value) {

@@ -1,4 +1,4 @@
-// SHA-256, HMAC, PBKDF2 and randomness for SCRAM, from OpenSSL. Internal to wire/.
+// SHA-256, HMAC, PBKDF2 and randomness for SCRAM, from OpenSSL.
 //
 // These fail only when OpenSSL itself is broken (no entropy, no SHA-256). Going on would mean predictable salts or
 // proofs, so they end the process with a message instead of returning.

@@ -63,36 +63,53 @@ bool is_printable(std::string_view s) {
   return std::all_of(s.begin(), s.end(), [](char c) { return c >= 0x21 && c <= 0x7e; });
 }
 
-// "n,," or "y,,": sets what c= must repeat, in base64, and removes the header.
-Result<void> take_gs2_header(std::string_view& text, std::string_view& channel_binding) {
-  switch (text[0]) {
-    case 'n':
-      channel_binding = "biws";
-      break;
-    case 'y':
-      channel_binding = "eSws";
-      break;
-    case 'p':
-      return malformed(
-          "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding "
-          "data.");
-    default:
-      return malformed("Unexpected channel-binding flag.");
-  }
-  if (text.size() < 3 || text[1] != ',') return malformed("Comma expected after the channel-binding flag.");
-  if (text[2] == 'a')
-    return refused(sqlstate::kFeatureNotSupported, "client uses authorization identity, but it is not supported",
-                   "Log in as the role itself.");
-  if (text[2] != ',') return malformed("Unexpected attribute in client-first-message.");
-  text.remove_prefix(3);
-  return {};
-}
+constexpr std::string_view kBindingType = "p=tls-server-end-point";
 
 }  // namespace
 
+// "n,,", "y,," or "p=tls-server-end-point,,": sets what c= must repeat, in base64, and removes the header.
+Result<void> ScramServer::take_gs2_header(std::string_view& text) {
+  const char flag = text[0];
+  if (binding_.plus && (flag == 'n' || flag == 'y'))
+    return malformed(
+        "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not include channel binding data.");
+  std::size_t flag_size = 1;
+  switch (flag) {
+    case 'n':
+      channel_binding_ = "biws";
+      break;
+    case 'y':
+      // Somebody between us and the client took the offer out of our list of mechanisms.
+      if (!binding_.data.empty())
+        return refused(sqlstate::kInvalidAuthorization, "SCRAM channel binding negotiation error",
+                       "The client supports SCRAM channel binding but thinks that the server does not: is there somebody in between?");
+      channel_binding_ = "eSws";
+      break;
+    case 'p':
+      if (!binding_.plus)
+        return malformed(
+            "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding "
+            "data.");
+      if (!text.starts_with(kBindingType) || (text.size() > kBindingType.size() && text[kBindingType.size()] != ','))
+        return refused(sqlstate::kProtocolViolation, "unsupported SCRAM channel-binding type", "Use tls-server-end-point.");
+      flag_size = kBindingType.size();
+      channel_binding_ = base64_encode(concat(kBindingType, ",,", binding_.data));
+      break;
+    default:
+      return malformed("Unexpected channel-binding flag.");
+  }
+  if (text.size() < flag_size + 2 || text[flag_size] != ',') return malformed("Comma expected after the channel-binding flag.");
+  if (text[flag_size + 1] == 'a')
+    return refused(sqlstate::kFeatureNotSupported, "client uses authorization identity, but it is not supported",
+                   "Log in as the role itself.");
+  if (text[flag_size + 1] != ',') return malformed("Unexpected attribute in client-first-message.");
+  text.remove_prefix(flag_size + 2);
+  return {};
+}
+
 Result<void> ScramServer::read_client_first(std::string_view message, std::string_view& client_nonce) {
   if (auto ok = check_size(message); !ok) return ok;
-  if (auto ok = take_gs2_header(message, channel_binding_); !ok) return ok;
+  if (auto ok = take_gs2_header(message); !ok) return ok;
   client_first_bare_ = message;
   if (message.starts_with('m'))
     return refused(sqlstate::kFeatureNotSupported, "client requires an unsupported SCRAM extension",
@@ -121,10 +138,10 @@ Result<std::string> ScramServer::first(std::string_view client_first) {
   return server_first_;
 }
 
-bool ScramServer::proof_matches(std::string_view proof, std::string_view auth_message) const {
-  Digest client_key = hmac_sha256(as_text(secret_.stored_key), auth_message);
-  for (std::size_t i = 0; i < client_key.size(); ++i) client_key[i] ^= static_cast<std::uint8_t>(proof[i]);
-  return equal_in_constant_time(sha256(as_text(client_key)), secret_.stored_key);
+bool ScramServer::proof_matches(std::string_view proof, std::string_view auth_message) {
+  client_key_ = hmac_sha256(as_text(secret_.stored_key), auth_message);
+  for (std::size_t i = 0; i < client_key_.size(); ++i) client_key_[i] ^= static_cast<std::uint8_t>(proof[i]);
+  return equal_in_constant_time(sha256(as_text(client_key_)), secret_.stored_key);
 }
 
 Result<std::string> ScramServer::final(std::string_view client_final) {
@@ -135,6 +152,9 @@ Result<std::string> ScramServer::final(std::string_view client_final) {
   std::string_view rest = client_final;
   const auto binding = take_value(rest, 'c');
   if (!binding) return malformed("Expected attribute \"c\" in client-final-message.");
+  if (binding_.plus && *binding != channel_binding_)
+    return refused(sqlstate::kInvalidAuthorization, "SCRAM channel binding check failed",
+                   "The client saw another certificate than this server's: is there somebody in between?");
   if (*binding != channel_binding_)
     return malformed("Unexpected SCRAM channel-binding attribute in client-final-message.");
   const auto nonce = take_value(rest, 'r');

@@ -14,7 +14,7 @@ constexpr std::uint16_t kCancelRequest = 5678;
 constexpr std::uint16_t kSslRequest = 5679;
 constexpr std::uint16_t kGssencRequest = 5680;
 constexpr std::size_t kStartupHeader = 8;  // length word and version
-constexpr std::size_t kCancelSize = 16;
+constexpr std::size_t kCancelHeader = kStartupHeader + 4;  // and the process, before the secret
 
 Error refused(SqlState code, std::string message, std::string hint = {}) {
   Error e(code, std::move(message), std::move(hint));
@@ -72,9 +72,10 @@ Result<void> read_parameters(ByteView body, Startup& startup) {
 Result<void> read_request(ByteView packet, std::uint16_t code, FirstPacket& out) {
   switch (code) {
     case kCancelRequest:
-      if (packet.size() != kCancelSize) return bad_length("A CancelRequest has 16 bytes.");
+      if (packet.size() < kCancelHeader + CancelKey::kMinSecret || packet.size() > kCancelHeader + CancelKey::kMaxSecret)
+        return bad_length("A CancelRequest has 16 to 268 bytes.");
       out.kind = FirstPacket::Kind::cancel_request;
-      out.cancel = {load32(packet.data() + 8), load32(packet.data() + 12)};
+      out.cancel = {load32(packet.data() + kStartupHeader), std::string(as_text(packet.subspan(kCancelHeader)))};
       return {};
     case kSslRequest:
     case kGssencRequest:
@@ -90,7 +91,7 @@ Result<void> read_request(ByteView packet, std::uint16_t code, FirstPacket& out)
 Result<void> read_startup(ByteView packet, std::uint16_t major, std::uint16_t minor, FirstPacket& out) {
   if (major != 3)
     return refused(sqlstate::kFeatureNotSupported, concat("unsupported frontend protocol ", std::to_string(major), ".",
-                                                          std::to_string(minor), ": server supports 3.0 to 3.0"));
+                                                          std::to_string(minor), ": server supports 3.0 to 3.2"));
   out.kind = FirstPacket::Kind::startup;
   out.startup.major = major;
   out.startup.minor = minor;

@@ -13,11 +13,17 @@
 
 namespace weir::wire {
 
+// Whom a CancelRequest means, and the proof that its sender may: 4 bytes of secret in protocol 3.0, up to 256 since 3.2.
+// https://www.postgresql.org/docs/18/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BACKENDKEYDATA
 struct CancelKey {
+  static constexpr std::size_t kMinSecret = 4, kMaxSecret = 256;
   std::uint32_t pid = 0;
-  std::uint32_t secret = 0;
+  std::string secret;  // bytes
   friend bool operator==(const CancelKey&, const CancelKey&) = default;
 };
+
+// The newest protocol 3 spoken. https://www.postgresql.org/docs/18/protocol-overview.html#PROTOCOL-VERSIONS
+inline constexpr std::uint16_t kNewestMinor = 2;
 
 // Parameters of a StartupMessage, in the order sent; names beginning "_pq_." are protocol options.
 struct Startup {
