@@ -274,20 +274,33 @@ Result<std::optional<int>> accept_one(int listener) {
   }
 }
 
-PeerName peer_name(int fd) {
-  AnyAddress peer{};
-  socklen_t length = sizeof peer;
-  if (getpeername(fd, &peer.base, &length) != 0) return {"unknown", 0, 0};
-  switch (peer.base.sa_family) {
+namespace {
+PeerName name_of(const AnyAddress& end, int fd) {
+  switch (end.base.sa_family) {
     case AF_INET:
-      return name_of(peer.four);
+      return name_of(end.four);
     case AF_INET6:
-      return name_of(peer.six);
+      return name_of(end.six);
     case AF_UNIX:
       return name_of_local_process(fd);
     default:
       return {"unknown", 0, 0};
   }
+}
+}  // namespace
+
+PeerName peer_name(int fd) {
+  AnyAddress peer{};
+  socklen_t length = sizeof peer;
+  if (getpeername(fd, &peer.base, &length) != 0) return {"unknown", 0, 0};
+  return name_of(peer, fd);
+}
+
+PeerName local_name(int fd) {
+  AnyAddress own{};
+  socklen_t length = sizeof own;
+  if (getsockname(fd, &own.base, &length) != 0) return {"unknown", 0, 0};
+  return name_of(own, fd);
 }
 
 }  // namespace weir::net

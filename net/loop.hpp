@@ -1,10 +1,10 @@
 // Loop: one thread's event loop. Owns the kernel's queue (epoll, edge-triggered), timers, the ready list, and the
-// thread's one large receive buffer. Knows nothing of PostgreSQL.
+// thread's one large receive buffer; or, in epoll's place, an io_uring. Knows nothing of PostgreSQL.
 //
 // Design: one Waiter a coroutine; sockets, timers and other parties notify() it; the coroutine re-checks what it waits
 // for (as with a condition variable). Readiness is kept as flags on the socket, so a wait costs no system call, and the
-// interface is shaped by completion (Socket::receive() yields bytes, send() accepts bytes), so that an io_uring backend
-// can stand behind it. https://man7.org/linux/man-pages/man7/epoll.7.html (edge-triggered)
+// interface is shaped by completion (Socket::receive() yields bytes, send() accepts bytes), so that io_uring stands behind
+// it as well. https://man7.org/linux/man-pages/man7/epoll.7.html (edge-triggered)
 #pragma once
 
 #include <atomic>
@@ -27,11 +27,18 @@ class ReadyList;
 class Socket;
 class TimerHeap;
 
+// What stands behind a loop. io_uring: a system call a turn instead of one for each receive and send; see net/ring.hpp.
+enum class Io : std::uint8_t { epoll, io_uring };
+// Whether io_uring can be used in this process, or why not (F0000): the kernel may be too old, or forbid it, as in many
+// containers. Tries all that the backend needs. Any thread.
+[[nodiscard]] Result<void> probe_io_uring();
+
 // Where one coroutine sleeps. notify() before wait() is remembered. Loop thread only (or before run()).
 // Outlives the coroutine that waits on it, and is destroyed before its loop.
 class Waiter {
  public:
-  explicit Waiter(Loop& loop) : loop_(loop) {}
+  // `hot_lines`: how many cache lines behind the waiter its owner will touch first; they are fetched while other events are still looked at.
+  explicit Waiter(Loop& loop, unsigned hot_lines = 0) : loop_(loop), hot_lines_(hot_lines) {}
   ~Waiter();  // leaves the ready list
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
@@ -55,12 +62,15 @@ class Waiter {
  private:
   friend class Loop;
   friend class ReadyList;
+  void prefetch() const;
+
   Loop& loop_;
   std::coroutine_handle<> suspended_;
   Waiter* next_ = nullptr;  // ready list (intrusive: a notify allocates nothing)
   Waiter* previous_ = nullptr;
   bool notified_ = false;
   bool queued_ = false;
+  const unsigned hot_lines_;
 };
 
 // A one-shot timer that notifies a waiter. Re-arming to a later moment, and cancelling, cost no more than a store: the
@@ -100,12 +110,12 @@ class Loop {
  public:
   // `receive_buffer` bytes are allocated once. Makes the process ignore SIGPIPE if nobody handles it: OpenSSL writes
   // without MSG_NOSIGNAL.
-  static Result<std::unique_ptr<Loop>> create(std::size_t receive_buffer = 64 << 10);
+  static Result<std::unique_ptr<Loop>> create(std::size_t receive_buffer = 64 << 10, Io io = Io::epoll);
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  // Runs until stop(). The calling thread becomes the loop's thread.
+  // Runs until stop(). The calling thread becomes the loop's thread (with io_uring: for good).
   void run();
   // Any thread. run() returns at the end of its turn; a stop() before run() makes the next run() return at once.
   void stop();

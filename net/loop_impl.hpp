@@ -14,6 +14,7 @@
 
 #include "net/loop.hpp"
 #include "net/registrations.hpp"
+#include "net/ring.hpp"
 #include "net/timer_heap.hpp"
 
 namespace weir::net {
@@ -48,7 +49,19 @@ struct Loop::Impl {
 
   ~Impl();
 
+  Result<void> open_epoll();
+  Result<void> open_ring();
+  void begin_ring();
+  void turn_of_epoll(TimePoint& now);
+  void turn_of_ring(TimePoint& now);
+  void dispatch(const Ring::Completion& completion);
+  bool begin_watch(const Watch& watch);
+  void poll_watch(const Watch& watch);
+  void tell(Waiter* waiter, std::uint64_t tag);
+
   int wait_for_events(TimePoint now);
+  // Negative: for ever. Never early.
+  [[nodiscard]] Duration timeout(TimePoint now) const;
   [[nodiscard]] int timeout_ms(TimePoint now) const;
   void dispatch(const epoll_event& event);
   void dispatch_socket(const epoll_event& event);
@@ -57,6 +70,8 @@ struct Loop::Impl {
   void resume_ready();
   void wake_if_sleeping();
 
+  const Loop* loop = nullptr;
+  std::unique_ptr<Ring> ring;  // none: epoll
   int epoll = -1;
   int wake_up = -1;  // eventfd, edge-triggered and never read: every write is a new edge
   std::array<epoll_event, kEventsATurn> events;

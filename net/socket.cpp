@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace weir::net {
 
 namespace {
 
+constexpr std::uint64_t kBulkTurn = 64 << 10;   // of a large message, what is worth a turn
 constexpr std::uint32_t kAlways = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 bool set_nonblocking(int fd) {
@@ -34,9 +36,12 @@ Error failed(const char* what, int fd, const char* hint) {
 
 }  // namespace
 
-Result<std::unique_ptr<Socket>> Socket::attach(Loop& loop, int fd) {
+Socket::Socket() = default;
+
+Result<std::unique_ptr<Socket>> Socket::attach(Loop& loop, int fd, SSL* tls) {
   auto socket = std::make_unique<Socket>();
   socket->fd_ = fd;
+  if (tls != nullptr) socket->use_tls(tls);  // before the loop hears of it
   if (!set_nonblocking(fd)) return failed("making non-blocking", fd, "Is it an open socket?");
   if (auto attached = socket->attach_to(loop); !attached) return attached.take_error();
   return socket;
@@ -62,6 +67,10 @@ Result<void> Socket::attach_to(Loop& loop) {
     return Error(sqlstate::kTooManyConnections, "the event loop's table of sockets is full", "Use more workers.");
   loop_ = &loop;
   registration_ = *id;
+  if (impl.ring) {
+    register_with(*impl.ring);
+    return {};
+  }
   epoll_event event{kAlways, {.u64 = id->packed()}};
   if (epoll_ctl(impl.epoll, EPOLL_CTL_ADD, fd_, &event) == 0) return {};
   Error error =
@@ -76,7 +85,11 @@ void Socket::detach() {
   if (loop_ == nullptr) return;
   Loop::Impl& impl = *loop_->impl_;
   impl.registrations.end(registration_);
-  epoll_ctl(impl.epoll, EPOLL_CTL_DEL, fd_, nullptr);
+  if (impl.ring) {
+    deregister_from(*impl.ring);
+  } else {
+    epoll_ctl(impl.epoll, EPOLL_CTL_DEL, fd_, nullptr);
+  }
   impl.registrations.recycle(registration_);
   loop_ = nullptr;
 }
@@ -117,6 +130,11 @@ void Socket::on_events(std::uint32_t events) {
 // MOD makes the kernel look again, so an edge between the short send and this call is not lost.
 void Socket::listen_for_writable(bool wanted) {
   if (listens_for_writable_ == wanted) return;
+  if (Ring* ring = loop_->impl_->ring.get(); ring != nullptr) {
+    if (!wanted) return;  // it is asked for once at a time
+    listens_for_writable_ = true;
+    return ask(*ring, true, POLLOUT, Ring::pack(registration_, Ring::Op::writable));
+  }
   listens_for_writable_ = wanted;
   epoll_event event{wanted ? kAlways | EPOLLOUT : kAlways, {.u64 = registration_.packed()}};
   epoll_ctl(loop_->impl_->epoll, EPOLL_CTL_MOD, fd_, &event);
@@ -127,8 +145,24 @@ void Socket::block_sending() {
   listen_for_writable(true);
 }
 
+void Socket::expect_bytes(std::uint64_t left) {
+  const int wanted = ssl_ == nullptr && left >= 2 * kBulkTurn ? static_cast<int>(kBulkTurn) : 1;
+  if (wanted == low_water_) return;
+  if (setsockopt(fd_, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted) == 0) low_water_ = wanted;
+}
+
+void Socket::expect_readable() {
+  if (block_ != nullptr) flush();  // whoever does the handshake writes next
+  readable_ = false;
+}
+
 Received Socket::receive(std::size_t limit) {
+  if (via_ >= Via::streamed || first_piece_ != Ring::kNoPiece) return receive_streamed(limit);
   if (ssl_ != nullptr) return receive_tls(limit);
+  return receive_now(limit);
+}
+
+Received Socket::receive_now(std::size_t limit) {
   const Loop::Impl& impl = *loop_->impl_;
   const std::size_t size = limit == 0 ? impl.buffer_size : std::min(limit, impl.buffer_size);
   ssize_t n;
@@ -138,6 +172,7 @@ Received Socket::receive(std::size_t limit) {
   if (n > 0) {
     const auto got = static_cast<std::size_t>(n);
     readable_ = got == size || hung_up_;
+    if (ahead_ && !readable_ && got < Ring::kPieceSize) start_streaming(*impl.ring);
     return {Received::Kind::data, {impl.buffer.get(), got}, 0};
   }
   if (n == 0) return {Received::Kind::end, {}, 0};
@@ -149,6 +184,11 @@ Received Socket::receive(std::size_t limit) {
 Result<std::size_t> Socket::send(ByteView bytes) {
   if (!writable_ || bytes.empty()) return std::size_t{0};
   if (ssl_ != nullptr) return send_tls(bytes);
+  if (via_ != Via::epoll) return send_gathered(bytes);
+  return send_now(bytes);
+}
+
+Result<std::size_t> Socket::send_now(ByteView bytes) {
   ssize_t n;
   do {
     n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -160,6 +200,9 @@ Result<std::size_t> Socket::send(ByteView bytes) {
   return sent;
 }
 
-void Socket::shutdown() { ::shutdown(fd_, SHUT_RDWR); }
+void Socket::shutdown() {
+  if (block_ != nullptr) flush();
+  ::shutdown(fd_, SHUT_RDWR);
+}
 
 }  // namespace weir::net

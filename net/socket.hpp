@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,6 +16,9 @@ typedef struct ssl_st SSL;
 
 namespace weir::net {
 
+class Ring;
+struct SendBlock;
+
 // What receive() found.
 struct Received {
   enum class Kind : std::uint8_t { data, nothing, end, failed };
@@ -23,18 +27,19 @@ struct Received {
   int error = 0;   // failed: errno
 };
 
-// Movable by hand-off only: detach() on its loop's thread (or, for a socket nobody waits on, under the pool's lock from
-// another), then attach_to() the new one. Events in flight for the old registration carry a generation and are dropped.
+// Movable by hand-off only (but for receive_ahead()): detach() on its loop's thread (or, for one nobody waits on, under
+// the pool's lock from another), then attach_to() the new one. Events for the old registration are dropped.
 //
 // Threads. Everything is for the loop's thread, but for a socket without a waiter detach(), attach_to(), set_tag() and
 // the destructor may be called by any one thread at a time (the caller's lock orders them); until detach() returns, the
 // old loop may still set the flags, so another thread asks nothing else of the socket before it.
 class Socket {
  public:
-  Socket() = default;
+  Socket();
   // Takes over `fd` (made non-blocking; closed on failure) and registers it. Any thread. It starts writable and not
-  // readable: if bytes wait already, the loop's next turn says so.
-  static Result<std::unique_ptr<Socket>> attach(Loop& loop, int fd);
+  // readable: if bytes wait already, the loop's next turn says so. With `tls` as after use_tls(), which is for the
+  // loop's own thread alone.
+  static Result<std::unique_ptr<Socket>> attach(Loop& loop, int fd, SSL* tls = nullptr);
   ~Socket();  // deregisters and closes
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -43,10 +48,23 @@ class Socket {
   // outlive this socket). Sets SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER and read-ahead. The
   // caller says SSL_shutdown() itself if it wants to. https://www.openssl.org/docs/man3.0/man3/SSL_CTX_set_mode.html
   void use_tls(SSL* ssl);
+  // Before use_tls(), while a handshake reads and writes the descriptor itself: from now on may_receive() tells only of
+  // a readable edge that comes after this call (or of a hang-up), can_send() of a writable one; nothing is received
+  // ahead. Call expect_readable() first before the peer is told to begin.
+  void expect_readable();
+  void expect_writable() { block_sending(); }
+
+  // The socket stays with its loop until it is destroyed or released, on the loop's thread, and is no TLS socket: the
+  // loop may take bytes off it before receive() asks, which saves a system call each (io_uring; epoll does nothing).
+  // Loop thread.
+  void receive_ahead();
 
   // Who is told of readable, writable and hang-up edges; nullptr: nobody (flags are still kept).
   // The waiter outlives the socket or is taken off before it goes. Loop thread.
-  void set_waiter(Waiter* waiter) { waiter_ = waiter; }
+  void set_waiter(Waiter* waiter) {
+    waiter_ = waiter;
+    if (waiter == nullptr && block_ != nullptr) flush();  // another thread may take it now
+  }
   // Names the socket to Loop::set_idle_event(); 0: nobody is told. Kept over detach() and attach_to().
   void set_tag(std::uint64_t tag);
   [[nodiscard]] std::uint64_t tag() const { return tag_; }
@@ -59,9 +77,15 @@ class Socket {
   // tells the difference).
   Received receive(std::size_t limit = 0);
 
+  // The peer is sending `left` bytes: the next readiness may come when many of them are there, or the stream ends, so that a large message takes few
+  // turns of the loop. A hint; with TLS, and for little, nothing happens. Called again with less as they come in, and with 0 at their end.
+  // https://man7.org/linux/man-pages/man7/socket.7.html (SO_RCVLOWAT)
+  void expect_bytes(std::uint64_t left);
+
   // Sends what the kernel takes now; returns how many bytes, 0 at once if !can_send(). Fewer than asked: can_send() is
-  // false until the next writable edge. After a short send over TLS the next send() begins with the same unsent bytes,
-  // and not fewer of them (OpenSSL may hold a record of them). An error spoils the connection.
+  // false until the next writable edge. With io_uring small sends are copied, and made together at the end of the
+  // loop's turn; that one failed is said by the next send(). After a short send over TLS the next send() begins with the
+  // same unsent bytes, and not fewer of them (OpenSSL may hold a record of them). An error spoils the connection.
   Result<std::size_t> send(ByteView bytes);
   [[nodiscard]] bool can_send() const { return writable_; }
   // The peer closed its side or the connection broke (EPOLLRDHUP, EPOLLHUP, EPOLLERR); buffered bytes may remain.
@@ -85,6 +109,9 @@ class Socket {
 
  private:
   friend class Loop;
+  friend class Ring;
+  enum class Via : std::uint8_t { epoll, told, streamed, stopping };  // stopping: streamed, which is being cancelled
+
   void on_events(std::uint32_t events);  // under the registration's lock
   void listen_for_writable(bool wanted);
   void reset_readiness();
@@ -93,6 +120,27 @@ class Socket {
   Received stop_reading_tls(int result, std::size_t have);
   Result<std::size_t> send_tls(ByteView bytes);
   Result<void> stop_writing_tls(int result);
+
+  Received receive_now(std::size_t limit);
+  Result<std::size_t> send_now(ByteView bytes);
+
+  // io_uring (socket_ring.cpp)
+  void register_with(Ring& ring);
+  void deregister_from(Ring& ring);
+  void ask(Ring& ring, bool poll_once_more, unsigned events, std::uint64_t data);
+  void cancel(Ring& ring, std::uint64_t data);
+  bool on_completion(Ring& ring, std::uint64_t data, int result, std::uint32_t flags);  // under the lock; news?
+  bool on_told(Ring& ring, int result, std::uint32_t flags);
+  bool on_writable(int result);
+  bool on_received(Ring& ring, int result, std::uint32_t flags);
+  void on_stream_over(Ring& ring, int result);
+  void on_short_send(int result);
+  void start_streaming(Ring& ring);
+  void stop_streaming(Ring& ring);
+  void drop_pieces(Ring& ring);
+  Received receive_streamed(std::size_t limit);
+  Result<std::size_t> send_gathered(ByteView bytes);
+  void flush();  // what is gathered, by a system call
 
   Loop* loop_ = nullptr;
   Waiter* waiter_ = nullptr;
@@ -104,8 +152,19 @@ class Socket {
   bool writable_ = false;
   bool hung_up_ = false;
   bool listens_for_writable_ = false;  // EPOLLOUT is registered
+  int low_water_ = 1;            // SO_RCVLOWAT
   bool tls_read_wants_write_ = false;
   bool tls_write_wants_read_ = false;
+
+  Via via_ = Via::epoll;
+  bool ahead_ = false;   // receive_ahead() was called
+  bool ended_ = false;   // streamed: the end or stream_error_ comes after the pieces
+  std::uint8_t pieces_ = 0;
+  std::uint16_t first_piece_ = 0xffff;
+  std::uint16_t last_piece_ = 0xffff;
+  int stream_error_ = 0;
+  int send_error_ = 0;
+  std::unique_ptr<SendBlock> block_;
 };
 
 // Listening descriptors, non-blocking, close-on-exec. `reuse_port`: several workers listen on the same port.
@@ -130,5 +189,7 @@ struct PeerName {
   int pid = 0;  // unix sockets only
 };
 [[nodiscard]] PeerName peer_name(int fd);
+// The same of this end.
+[[nodiscard]] PeerName local_name(int fd);
 
 }  // namespace weir::net

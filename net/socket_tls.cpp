@@ -45,6 +45,7 @@ Error write_failed(int fd, int system_error) {
 }  // namespace
 
 void Socket::use_tls(SSL* ssl) {
+  if (block_ != nullptr) flush();
   ssl_ = ssl;
   SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_set_read_ahead(ssl, 1);  // a record's header and body in one system call
