@@ -65,6 +65,8 @@ void merge(FunctionFacts& into, const FunctionFacts& facts) {
   into.reads_data |= facts.reads_data;
   into.is_procedure |= facts.is_procedure;
   into.is_aggregate |= facts.is_aggregate;
+  into.leaves_trace |= facts.leaves_trace;
+  into.computes_setting |= facts.computes_setting;
 }
 
 Relation from_rule(const config::Table& table, bool sharded) {

@@ -71,6 +71,9 @@ struct Relation {
                                    // index and partition key expressions
   bool runs_code_on_read = false;  // row security with policies, operator classes made of user functions, columns of
                                    // types that has_user_type() names, views that call user functions
+  // May what they run change the session's state (settings, temporary tables, locks)? Also of a view and of what it reads.
+  bool traces_on_write = false;
+  bool traces_on_read = false;
   bool view_is_pure =
       false;  // a view whose text calls nothing but known read-only built-ins (CatalogBuilder cannot know: false)
   std::vector<std::vector<std::string>>
@@ -95,6 +98,8 @@ struct FunctionFacts {
                             // ts_stat, crosstab ... Not: C functions of extensions, weir.next_id().
   bool is_procedure = false;
   bool is_aggregate = false;
+  bool leaves_trace = false;        // user-defined: may change the session's state, or nobody knows
+  bool computes_setting = false;    // sets settings whose names it computes
 };
 
 class Catalog {
@@ -114,6 +119,8 @@ class Catalog {
   // composite and range types, types with a user-defined cast. Enums, plain domains and types of extensions in C do not
   // count.
   [[nodiscard]] bool has_user_type(std::string_view name) const;
+  // May operators, casts and domains of the user's change the session's state?
+  [[nodiscard]] bool hidden_code_traces() const { return hidden_code_traces_; }
 
   [[nodiscard]] const std::vector<std::string>& default_search_path() const { return default_search_path_; }
   // User relations; those of pg_catalog and information_schema are only found by name.
@@ -130,6 +137,9 @@ class Catalog {
   // False: built without looking at a database (weirctl route without --connect): tables are known by their
   // rules only, key types are taken as int8, every function as known built-in if it is in the built-in list.
   [[nodiscard]] bool from_database() const { return from_database_; }
+
+  // Names of custom settings (app.user_id) that functions of the database may set.
+  [[nodiscard]] const std::vector<std::string>& custom_settings() const { return custom_settings_; }
 
   // From the table rules alone.
   static std::shared_ptr<const Catalog> offline(const config::Database& database);
@@ -152,12 +162,14 @@ class Catalog {
   ByName<FunctionFacts> functions_;
   ByName<FunctionFacts> functions_any_;                   // by the bare name
   std::vector<std::string> user_operators_, user_types_;  // sorted
+  std::vector<std::string> custom_settings_;
   std::vector<std::string> default_search_path_{"public"};
   std::string encoding_, default_collation_;
   std::uint64_t epoch_ = 0;
   bool sharded_ = false;
   bool rejects_unlisted_ = false;
   bool from_database_ = false;
+  bool hidden_code_traces_ = true;
 };
 
 // One row of a catalog query; SQL NULL is nullopt. Views last as long as the call.

@@ -43,6 +43,7 @@ Result<std::shared_ptr<const Catalog>> CatalogBuilder::finish(std::uint64_t epoc
   state.apply_rules();
   state.inherit_rules();
   if (catalog.sharded_) state.place_views();
+  state.find_traces();
   if (!state.problems.empty()) {
     return Error(sqlstate::kConfigFile, concat("database ", state.database.name, ": ", join(state.problems, "; ")),
                  "Correct [[database.table]] in weir.toml or the tables; `weir check --connect` shows the rest.");

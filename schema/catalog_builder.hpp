@@ -40,6 +40,22 @@ struct LoadedRelation {
   bool is_partition = false;
 };
 
+// A user's function, as far as the session's state goes.
+struct LoadedFunction {
+  std::string schema, name;
+  bool traces = true;      // may change it
+  bool computes = false;   // sets a setting whose name it computes
+  bool has_text = false;   // it was judged by its text
+  std::vector<std::string> words;
+};
+
+// What a statement on a relation runs without naming it.
+struct HiddenCode {
+  bool known = false;      // else anything
+  bool anything = false;
+  std::vector<Oid> functions;
+};
+
 struct CatalogBuilder::State {
   explicit State(const config::Database& d) : database(d) {}
 
@@ -50,6 +66,9 @@ struct CatalogBuilder::State {
   std::map<Oid, TypeRow> types;
   std::map<Oid, ViewDependencies> views;
   std::set<Oid> hazardous_types;
+  std::map<Oid, LoadedFunction> functions;
+  std::map<Oid, HiddenCode> code_on_read, code_on_write;   // 0: of no relation in particular
+  std::vector<std::pair<Oid, Oid>> cascades;               // (referenced, referencing)
   std::vector<std::string> problems;
 
   // Reading, one function a query (catalog_read.cpp).
@@ -65,6 +84,13 @@ struct CatalogBuilder::State {
   void inherit_rules();
   void inherit_rule(Oid id);
   void place_views();
+  // Which functions and relations leave a trace in the session (catalog_traces.cpp).
+  void find_traces();
+  [[nodiscard]] bool traces(const std::map<Oid, HiddenCode>& code, Oid relation, bool runs_code) const;
+  void judge_functions();
+  void spread_traces();
+  bool spread_to_functions();
+  bool spread_to_relations();
   Placement place_view(Oid id, std::set<Oid>& visiting);
   [[nodiscard]] bool hazardous(Oid type, int depth = 0) const;
   [[nodiscard]] std::vector<Oid> matches(const config::Table& table) const;

@@ -202,6 +202,87 @@ constexpr std::string_view kHazardousTypes = R"(, hazardous AS (
 )
 SELECT t.oid, t.typname FROM hazardous h JOIN pg_catalog.pg_type t ON t.oid = h.oid)";
 
+// How a function may be judged: 's' by its source (with its default arguments), 'a' an aggregate by the names of its parts, 'h' it leaves no
+// trace in the session, 'o' nobody knows.
+constexpr std::string_view kFunctionSources = R"(
+SELECT p.oid, n.nspname, p.proname,
+       CASE WHEN p.prokind = 'a' THEN 'a'
+            WHEN l.lanname IN ('plpgsql', 'sql') THEN 's'
+            WHEN l.lanname = 'internal' AND p.provolatile <> 'v' THEN 'h'
+            WHEN l.lanname = 'c' AND (p.provolatile <> 'v' OR p.proname ~ '^(uuid_|gen_|pgp_|pg_stat_statements)') AND EXISTS (
+              SELECT FROM pg_catalog.pg_depend e
+               WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e') THEN 'h'
+            ELSE 'o' END,
+       CASE WHEN p.prokind = 'a' THEN (
+              SELECT pg_catalog.string_agg(part.proname, ' ') FROM pg_catalog.pg_aggregate a
+                JOIN pg_catalog.pg_proc part
+                  ON part.oid IN (a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid, a.aggserialfn::oid,
+                                  a.aggdeserialfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid, a.aggmfinalfn::oid)
+               WHERE a.aggfnoid = p.oid)
+            WHEN l.lanname IN ('plpgsql', 'sql') AND p.prosrc <> ''
+              THEN p.prosrc || coalesce(' ; ' || pg_catalog.pg_get_expr(p.proargdefaults, 0), '') END
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid >= 16384 AND n.nspname !~ '^pg_temp_')";
+
+// (relation, function, when): what a statement on the relation runs without naming it, when it writes ('w') or reads ('r') it. A function of 0
+// may do anything; NULL: it was looked at, and there is none. Relation 0: behind an operator, a cast, a domain. 'c': a delete or update of the
+// relation reaches the one that stands for the function.
+constexpr std::string_view kHiddenCode = R"(WITH calls AS (
+  SELECT d.classid, d.objid, d.refobjid AS function
+    FROM pg_catalog.pg_depend d
+   WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+  UNION
+  SELECT d.classid, d.objid, o.oprcode::oid
+    FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
+   WHERE d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oprcode::oid >= 16384
+  UNION
+  SELECT d.classid, d.objid, ap.amproc::oid
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_opclass oc ON oc.oid = d.refobjid
+    JOIN pg_catalog.pg_amproc ap ON ap.amprocfamily = oc.opcfamily
+   WHERE d.refclassid = 'pg_catalog.pg_opclass'::regclass AND ap.amproc::oid >= 16384
+), kept_state AS (
+  SELECT ':funcid (' || pg_catalog.string_agg(p.oid::text, '|') || ') ' AS pattern
+    FROM pg_catalog.pg_proc p
+   WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 'v'
+     AND p.proname !~ '^(random|clock_timestamp|gen_random_uuid|timeofday|pg_sleep.*|pg_stat_get_.*|txid_.*|pg_current_.*|pg_lock_status)$'
+)
+SELECT tgrelid, tgfoid, 'w' FROM pg_catalog.pg_trigger WHERE NOT tgisinternal OR (tgparentid <> 0 AND tgconstraint = 0)
+UNION
+SELECT r.ev_class, 0::oid, 'w' FROM pg_catalog.pg_rewrite r WHERE r.rulename <> '_RETURN' AND r.ev_class >= 16384
+UNION
+SELECT r.ev_class, CASE WHEN r.ev_action::text ~ k.pattern THEN 0::oid END, 'r'
+  FROM pg_catalog.pg_rewrite r, kept_state k WHERE r.rulename = '_RETURN' AND r.ev_class >= 16384
+UNION
+SELECT r.ev_class, u.function, 'r' FROM calls u JOIN pg_catalog.pg_rewrite r ON r.oid = u.objid
+ WHERE u.classid = 'pg_catalog.pg_rewrite'::regclass
+UNION
+SELECT p.polrelid, NULL, 'r' FROM pg_catalog.pg_policy p
+UNION
+SELECT p.polrelid, u.function, 'r' FROM calls u JOIN pg_catalog.pg_policy p ON p.oid = u.objid
+ WHERE u.classid = 'pg_catalog.pg_policy'::regclass
+UNION
+SELECT ad.adrelid, u.function, 'w' FROM calls u JOIN pg_catalog.pg_attrdef ad ON ad.oid = u.objid
+ WHERE u.classid = 'pg_catalog.pg_attrdef'::regclass
+UNION
+SELECT c.conrelid, u.function, 'w' FROM calls u JOIN pg_catalog.pg_constraint c ON c.oid = u.objid
+ WHERE u.classid = 'pg_catalog.pg_constraint'::regclass
+UNION
+SELECT coalesce(i.indrelid, u.objid), u.function, w.at
+  FROM calls u LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = u.objid CROSS JOIN (VALUES ('r'), ('w')) w (at)
+ WHERE u.classid = 'pg_catalog.pg_class'::regclass
+UNION
+SELECT 0, o.oprcode::oid, 'r' FROM pg_catalog.pg_operator o WHERE o.oprcode::oid >= 16384
+UNION
+SELECT 0, k.castfunc, 'r' FROM pg_catalog.pg_cast k WHERE k.castfunc >= 16384
+UNION
+SELECT 0, u.function, 'r' FROM calls u WHERE u.classid = 'pg_catalog.pg_type'::regclass
+UNION
+SELECT f.confrelid, f.conrelid, 'c' FROM pg_catalog.pg_constraint f
+ WHERE f.contype = 'f' AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')))";
+
 std::string with_unsafe(std::string_view query) { return concat(kUnsafeFunctions, query); }
 std::string with_uses(std::string_view query) { return concat(kUnsafeFunctions, kUses, query); }
 
@@ -228,6 +309,8 @@ const std::vector<CatalogQuery>& catalog_queries() {
       {"functions", functions},
       {"hazardous_operators", hazardous_operators},
       {"hazardous_types", hazardous_types},
+      {"function_sources", kFunctionSources},
+      {"hidden_code", kHiddenCode},
   };
   return queries;
 }

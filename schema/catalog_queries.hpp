@@ -21,10 +21,12 @@ enum class QueryId : std::size_t {
   functions,
   hazardous_operators,
   hazardous_types,
+  function_sources,
+  hidden_code,
 };
-inline constexpr std::size_t kQueries = 14;
+inline constexpr std::size_t kQueries = 16;
 
 // How many columns a row of each query has.
-inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 2, 5, 3, 5, 7, 1, 2};
+inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 2, 5, 3, 5, 7, 1, 2, 5, 3};
 
 }  // namespace weir::schema

@@ -5,6 +5,8 @@
 #include "base/strings.hpp"
 #include "schema/catalog_builder.hpp"
 #include "schema/catalog_queries.hpp"
+#include "schema/function_body.hpp"
+#include "schema/setting_names.hpp"
 
 namespace weir::schema {
 namespace {
@@ -159,6 +161,29 @@ FunctionFacts function_facts(Fields& f) {
   return facts;
 }
 
+void read_function_source(std::map<Oid, LoadedFunction>& functions, std::vector<std::string>& settings, Fields& f) {
+  LoadedFunction& function = functions[f.oid(0)];
+  function.schema = f.text(1);
+  function.name = f.text(2);
+  const char kind = f.letter(3);
+  if (kind == 'h') function.traces = false;
+  if (f.is_null(4) || (kind != 's' && kind != 'a')) return;
+  const std::string source = f.text(4);
+  FunctionBody body = look_into(source);
+  function.traces = body.leaves_trace && kind == 's';
+  function.has_text = true;
+  function.computes = body.computes_setting;
+  function.words = std::move(body.words);
+  find_setting_names(source, settings);
+}
+
+void read_hidden_code(HiddenCode& code, Fields& f) {
+  code.known = true;
+  if (f.is_null(1)) return;
+  const Oid function = f.oid(1);
+  function == 0 ? void(code.anything = true) : code.functions.push_back(function);
+}
+
 Error misshapen(std::size_t query, std::string_view what) {
   const std::string_view name = query < kQueries ? catalog_queries()[query].name : std::string_view("unknown");
   return Error(sqlstate::kInternal, concat("catalog query ", name, ": ", what),
@@ -220,6 +245,15 @@ Result<void> CatalogBuilder::State::read(std::size_t query, const CatalogRow& ro
     case QueryId::hazardous_types:
       hazardous_types.insert(f.oid(0));
       catalog->user_types_.push_back(f.text(1));
+      break;
+    case QueryId::function_sources:
+      read_function_source(functions, catalog->custom_settings_, f);
+      break;
+    case QueryId::hidden_code:
+      if (const char at = f.letter(2); at == 'c')
+        cascades.emplace_back(f.oid(0), f.oid(1));
+      else
+        read_hidden_code((at == 'r' ? code_on_read : code_on_write)[f.oid(0)], f);
       break;
   }
   if (!f.ok()) return misshapen(query, "a value is missing or malformed");
