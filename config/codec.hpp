@@ -37,8 +37,29 @@ struct Spellings<PoolMode> {
 template <>
 struct Spellings<AuthMethod> {
   static constexpr std::array all{std::pair{"trust", AuthMethod::trust},
-                                  std::pair{"scram-sha-256", AuthMethod::scram_sha_256}};
-  static constexpr std::array<std::string_view, 3> later{"md5", "cert", "hba"};
+                                  std::pair{"md5", AuthMethod::md5},
+                                  std::pair{"scram-sha-256", AuthMethod::scram_sha_256},
+                                  std::pair{"cert", AuthMethod::cert},
+                                  std::pair{"hba", AuthMethod::hba}};
+  static constexpr std::array<std::string_view, 0> later{};
+};
+template <>
+struct Spellings<IoBackend> {
+  static constexpr std::array all{std::pair{"auto", IoBackend::automatic}, std::pair{"epoll", IoBackend::epoll},
+                                  std::pair{"io_uring", IoBackend::io_uring}};
+  static constexpr std::array<std::string_view, 0> later{};
+};
+template <>
+struct Spellings<TlsMode> {
+  static constexpr std::array all{std::pair{"disable", TlsMode::disable},     std::pair{"allow", TlsMode::allow},
+                                  std::pair{"prefer", TlsMode::prefer},       std::pair{"require", TlsMode::require},
+                                  std::pair{"verify-ca", TlsMode::verify_ca}, std::pair{"verify-full", TlsMode::verify_full}};
+  static constexpr std::array<std::string_view, 0> later{};
+};
+template <>
+struct Spellings<TlsVersion> {
+  static constexpr std::array all{std::pair{"TLSv1.2", TlsVersion::tls_1_2}, std::pair{"TLSv1.3", TlsVersion::tls_1_3}};
+  static constexpr std::array<std::string_view, 0> later{};
 };
 template <>
 struct Spellings<LogFormat> {

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <vector>
 
 #include "base/strings.hpp"
 
@@ -231,6 +232,46 @@ std::string outside_mistake(const ConninfoParameters& parameters) {
   return {};
 }
 
+// Values that a login by Weir understands, where not all are. A misspelt sslmode must not verify less than it says.
+struct Choice {
+  std::string_view keyword;
+  std::vector<std::string_view> values;   // none: the parameter itself is not taken
+  std::string_view why;                   // behind the list of values
+  bool any_case = false;                  // as libpq has it
+};
+
+const std::vector<Choice>& choices() {
+  static constexpr std::string_view kNoGss = "Weir has no GSSAPI";
+  static const std::vector<std::string_view> kVersions{"tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"};
+  static const std::vector<Choice> kChoices{
+      {"sslmode", {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}, ""},
+      {"channel_binding", {"disable", "prefer", "require"}, ""},
+      {"ssl_min_protocol_version", kVersions, "", true},
+      {"ssl_max_protocol_version", kVersions, "", true},
+      {"sslsni", {"0", "1"}, ""},
+      {"keepalives", {"0", "1"}, ""},
+      {"sslcompression", {"0"}, "TLS is never compressed"},
+      {"gssencmode", {"disable", "prefer"}, kNoGss},
+      {"krbsrvname", {}, kNoGss},
+      {"gsslib", {}, kNoGss},
+      {"target_session_attrs", {"any"}, "which server is the primary and which are replicas is said by primary and replicas"}};
+  return kChoices;
+}
+
+std::string value_mistake(const ConninfoParameters& parameters) {
+  for (const Choice& choice : choices()) {
+    const std::string_view written = parameter(parameters, choice.keyword);
+    const std::string value = choice.any_case ? ascii_lower(written) : std::string(written);
+    if (value.empty() || std::find(choice.values.begin(), choice.values.end(), value) != choice.values.end()) continue;
+    const std::string_view colon = choice.why.empty() ? "" : ": ";
+    if (choice.values.empty()) return concat("\"", choice.keyword, "\" is not supported", colon, choice.why);
+    std::string list;
+    for (const std::string_view v : choice.values) list += concat(list.empty() ? "" : ", ", v);
+    return concat("\"", choice.keyword, "\" must be ", choice.values.size() > 1 ? "one of " : "", list, colon, choice.why);
+  }
+  return {};
+}
+
 std::string host_mistake(const ConninfoParameters& parameters) {
   for (const std::string_view keyword : {"host", "hostaddr", "port"})
     if (parameter(parameters, keyword).find(',') != std::string_view::npos)
@@ -262,8 +303,9 @@ std::string backend_conninfo_mistake(std::string_view conninfo) {
   const auto parsed = parse_conninfo(conninfo);
   if (const auto* mistake = std::get_if<std::string>(&parsed)) return *mistake;
   const auto& parameters = std::get<ConninfoParameters>(parsed);
-  const std::string mistake = outside_mistake(parameters);
-  return mistake.empty() ? host_mistake(parameters) : mistake;
+  for (const auto& mistake : {outside_mistake(parameters), value_mistake(parameters)})
+    if (!mistake.empty()) return mistake;
+  return host_mistake(parameters);
 }
 
 std::string overrides_conninfo_mistake(std::string_view conninfo) {
@@ -274,7 +316,8 @@ std::string overrides_conninfo_mistake(std::string_view conninfo) {
     if (!parameter(parameters, keyword).empty())
       return concat("\"", keyword,
                     "\" is not allowed: it overrides who logs in, not where; the backends' own strings say where");
-  return outside_mistake(parameters);
+  const std::string mistake = outside_mistake(parameters);
+  return mistake.empty() ? value_mistake(parameters) : mistake;
 }
 
 std::string backend_address(std::string_view conninfo) {

@@ -20,7 +20,7 @@ using ConninfoParameters = std::vector<std::pair<std::string, std::string>>;  //
 [[nodiscard]] std::string_view parameter(const ConninfoParameters& parameters, std::string_view keyword);
 
 // What is wrong with `conninfo` as a backend's string (one host, a database, nothing that libpq would look up
-// elsewhere); empty: nothing.
+// elsewhere, nothing that Weir's own login does not do); empty: nothing.
 [[nodiscard]] std::string backend_conninfo_mistake(std::string_view conninfo);
 // What is wrong with `conninfo` as database.maintenance; empty: nothing.
 [[nodiscard]] std::string overrides_conninfo_mistake(std::string_view conninfo);

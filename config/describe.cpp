@@ -21,6 +21,7 @@ std::vector<Setting> describe(const Settings& settings) {
   describe_rows("admin", settings.admin, out);
   describe_rows("log", settings.log, out);
   describe_rows("auth", settings.auth, out);
+  describe_rows("tls", settings.tls, out);
   describe_rows("pool", settings.pool, out);
   describe_rows("health", settings.health, out);
   return out;

@@ -7,8 +7,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "config/check_auth.hpp"
 #include "config/check_database.hpp"
+#include "config/hba.hpp"
 #include "config/read_rows.hpp"
+#include "config/scram_secret.hpp"
+#include "config/userlist.hpp"
 
 namespace weir::config {
 namespace {
@@ -52,7 +56,7 @@ class Loader {
     } else if (const auto root = reader_.parse(std::get<std::string>(text))) {
       read_root({&*root, "", ""});
     }
-    auto problems = appended(reader_.take_problems(), std::move(users_problems_));
+    auto problems = appended(appended(reader_.take_problems(), std::move(hba_problems_)), std::move(users_problems_));
     if (!problems.empty()) return problems;
     return std::move(settings_);
   }
@@ -64,13 +68,19 @@ class Loader {
     read_table(root, "admin", settings_.admin);
     read_table(root, "log", settings_.log);
     read_table(root, "auth", settings_.auth);
+    read_table(root, "tls", settings_.tls);
     read_table(root, "pool", settings_.pool);
     read_table(root, "health", settings_.health);
     make_paths_absolute();
     check_listen(root);
     check_pool(root);
+    check_tls(root);
+    read_peers(root);
     read_databases(root);
-    if (options_.require_auth) read_users(root);
+    if (!options_.require_auth) return;
+    read_hba(root);
+    read_users(root);
+    check_auth(root);
   }
 
   void report_root_strangers(const Section& root) {
@@ -87,8 +97,9 @@ class Loader {
 
   void make_paths_absolute() {
     const fs::path folder = fs::path(settings_.file).parent_path();
-    settings_.auth.users_file = relative_to(folder, settings_.auth.users_file);
-    settings_.listen.unix_socket_dir = relative_to(folder, settings_.listen.unix_socket_dir);
+    for (std::string* path : {&settings_.auth.users_file, &settings_.auth.hba_file, &settings_.listen.unix_socket_dir,
+                              &settings_.listen.takeover_socket, &settings_.tls.certificate, &settings_.tls.key, &settings_.tls.ca})
+      *path = relative_to(folder, *path);
   }
 
   void check_listen(const Section& root) {
@@ -107,6 +118,30 @@ class Loader {
     reader_.report(
         *section, "min",
         concat("expected at most pool.size (", std::to_string(pool.size), "), got ", std::to_string(pool.min)));
+  }
+
+  void check_tls(const Section& root) {
+    const Tls& tls = settings_.tls;
+    const auto section = section_of(root, "tls");
+    if (!section) return;
+    const bool verifies = tls.client == TlsMode::verify_ca || tls.client == TlsMode::verify_full;
+    const auto missing = [&](std::string_view key, std::string_view why) {
+      if (!reader_.reported(*section, key) && !reader_.reported(*section, "client"))
+        reader_.report(*section, key, concat("missing: expected the path of a PEM file (", why, ")"));
+    };
+    if (tls.certificate.empty() && (tls.client == TlsMode::require || verifies)) missing("certificate", "clients must use TLS");
+    if (!tls.certificate.empty() && tls.key.empty()) missing("key", "the certificate's private key");
+    if (verifies && tls.ca.empty()) missing("ca", "it signs the clients' certificates");
+  }
+
+  void read_peers(const Section& root) {
+    const auto sections = reader_.children(root, "peer");
+    std::vector<std::string> ids;
+    for (const Section& section : sections) {
+      read_rows(reader_, section, settings_.peers.emplace_back());
+      ids.push_back(std::to_string(settings_.peers.back().id));
+    }
+    check_names_differ(reader_, sections, ids, "peer");
   }
 
   // A table of the root that has been read already; nothing where it is absent or no table.
@@ -154,20 +189,27 @@ class Loader {
     return table;
   }
 
-  // Without a file `trust` lets everybody in; any other method needs its users.
+  // Without a file `trust` lets everybody in, and `cert` and `hba` those who need no password; any other method needs its users.
   void read_users(const Section& root) {
     const auto auth = section_of(root, "auth");
     if (auth && (reader_.reported(*auth, "method") || reader_.reported(*auth, "users_file"))) return;
     const bool named = auth && auth->has("users_file");
     const std::string& path = settings_.auth.users_file;
     const auto text = read_file(path);
-    const auto* failure = std::get_if<std::error_code>(&text);
-    if (failure == nullptr) return read_users_text(path, std::get<std::string>(text));
-    if (settings_.auth.method == AuthMethod::trust && !named) return;
+    if (const auto* good = std::get_if<std::string>(&text)) {
+      users_read_ = true;
+      return is_userlist(path, *good) ? read_userlist(path, *good) : read_users_text(path, *good);
+    }
+    if (may_lack_passwords() && !named) return;
     const unsigned line = auth ? auth->line("users_file") : 0;
-    reader_.report(
-        line, "auth.users_file",
-        concat("cannot read ", path, ": ", failure->message(), "; expected a readable file of [[user]] tables"));
+    reader_.report(line, "auth.users_file",
+                   concat("cannot read ", path, ": ", std::get<std::error_code>(text).message(),
+                          "; expected a readable file of [[user]] tables, or of PgBouncer's \"name\" \"secret\" lines"));
+  }
+
+  [[nodiscard]] bool may_lack_passwords() const {
+    const AuthMethod method = settings_.auth.method;
+    return method == AuthMethod::trust || method == AuthMethod::cert || method == AuthMethod::hba;
   }
 
   void read_users_text(const std::string& path, const std::string& text) {
@@ -187,17 +229,61 @@ class Loader {
   const User& read_user(Reader& reader, const Section& section) {
     User& user = settings_.users.emplace_back();
     read_rows(reader, section, user, true);
-    if (settings_.auth.method != AuthMethod::trust && !section.has("password"))
+    user_lines_.push_back(section.has("password") ? section.line("password") : 0);
+    if (!may_lack_passwords() && !section.has("password"))
       reader.report(section, "password",
-                    "missing: expected a password, or a SCRAM-SHA-256 secret (auth.method is \"scram-sha-256\")");
+                    "missing: expected a password, or a SCRAM-SHA-256 or md5 secret (auth.method asks for one)");
     return user;
+  }
+
+  void read_userlist(const std::string& path, const std::string& text) {
+    Userlist list = parse_userlist(path, text, users_problems_);
+    for (std::size_t i = 0; i < list.users.size(); ++i)
+      if (const std::string mistake = password_mistake(list.users[i].password); !mistake.empty())
+        users_problems_.push_back({path, list.lines[i], "user." + list.users[i].name + ".password", mistake});
+    settings_.users = std::move(list.users);
+    user_lines_ = std::move(list.lines);
+  }
+
+  void read_hba(const Section& root) {
+    const std::string& path = settings_.auth.hba_file;
+    if (settings_.auth.method != AuthMethod::hba || path.empty()) return;
+    const auto text = read_file(path);
+    if (const auto* failure = std::get_if<std::error_code>(&text)) {
+      const auto auth = section_of(root, "auth");
+      return reader_.report(auth ? auth->line("hba_file") : 0, "auth.hba_file", concat("cannot read ", path, ": ", failure->message()));
+    }
+    const fs::path folder = fs::path(path).parent_path();
+    const auto included = [&](const std::string& name) -> std::optional<std::string> {
+      auto more = read_file(relative_to(folder, name));
+      if (auto* good = std::get_if<std::string>(&more)) return std::move(*good);
+      return std::nullopt;
+    };
+    settings_.hba = parse_hba(path, std::get<std::string>(text), included, hba_problems_);
+    settings_.hba.own = own_networks();
+    if (settings_.hba.lines.empty() && hba_problems_.empty()) hba_problems_.push_back({path, 0, "", "has no line: nobody could connect"});
+  }
+
+  // Only what was read whole is looked at as a whole.
+  void check_auth(const Section& root) {
+    const auto auth = section_of(root, "auth");
+    if (!hba_problems_.empty() || !users_problems_.empty() || (auth && reader_.reported(*auth, "method"))) return;
+    for (const auto& [key, mistake] : auth_mistakes(settings_)) {
+      if (key == "query_user" && !users_read_) continue;
+      reader_.report(auth ? auth->line(key) : 0, concat("auth.", key), mistake);
+    }
+    for (std::size_t i = 0; i < settings_.users.size(); ++i)
+      if (const std::string why = useless_secret(settings_, settings_.users[i]); !why.empty())
+        users_problems_.push_back({settings_.auth.users_file, user_lines_[i], "user." + settings_.users[i].name + ".password", why});
   }
 
   const std::string& path_;
   const LoadOptions& options_;
   Reader reader_;
   Settings settings_;
-  std::vector<Problem> users_problems_;
+  std::vector<Problem> users_problems_, hba_problems_;
+  std::vector<unsigned> user_lines_;   // of settings_.users' passwords
+  bool users_read_ = false;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -39,6 +40,10 @@ struct Setting {
   bool reloadable = true;
 };
 [[nodiscard]] std::vector<Setting> describe(const Settings& settings);
+
+// `settings` with one key outside of the databases changed, by its name or PgBouncer's ("pool.size", "default_pool_size"), for SET in the console;
+// or why not.
+[[nodiscard]] std::variant<Settings, std::string> with_value(Settings settings, std::string_view name, std::string_view value);
 
 // Keys whose value differs and that a RELOAD cannot apply ("listen.port: 6432 -> 7000 needs a restart").
 [[nodiscard]] std::vector<std::string> not_reloadable(const Settings& before, const Settings& after);

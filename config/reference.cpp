@@ -75,6 +75,8 @@ std::string rows_text(std::string_view kind) {
   if (kind == "admin") return table_of<Admin>();
   if (kind == "log") return table_of<Log>();
   if (kind == "auth") return table_of<Auth>();
+  if (kind == "tls") return table_of<Tls>();
+  if (kind == "peer") return table_of<Peer>();
   if (kind == "pool") return table_of<Pool>();
   if (kind == "health") return table_of<Health>();
   if (kind == "database") return table_of<Database>();

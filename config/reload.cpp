@@ -66,6 +66,7 @@ std::vector<std::string> not_reloadable(const Settings& before, const Settings& 
   compare("admin", before.admin, after.admin, out);
   compare("log", before.log, after.log, out);
   compare("auth", before.auth, after.auth, out);
+  compare("tls", before.tls, after.tls, out);
   compare("pool", before.pool, after.pool, out);
   compare("health", before.health, after.health, out);
   for (const Database& database : before.databases)

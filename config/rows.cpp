@@ -7,6 +7,8 @@ constexpr std::int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMin
 constexpr std::int64_t kNameBytes = 63;           // NAMEDATALEN - 1
 constexpr std::int64_t kMaxConnections = 262143;  // PostgreSQL's own limit of max_connections
 
+constexpr std::int64_t kMaxPeer = 255;
+
 constexpr Limits kOneName{.min = 1, .max = kNameBytes};
 constexpr Limits kAnyText{.min = 0, .max = 4096};
 
@@ -22,9 +24,28 @@ constexpr Row<Listen> kListen[]{
                           "Worker threads; 0 for one per CPU."),
     row<&Listen::max_clients>("max_clients", {.limits = {.min = 1, .max = 1'000'000}, .unit = "connections"},
                               "Client connections at once; the next one is refused with SQLSTATE 53300."),
+    row<&Listen::io>("io", {.reload = Reload::no},
+                     "How the kernel is asked for network I/O. `auto` is `epoll`; `io_uring` needs Linux 6.1 and "
+                     "permission (see performance.md)."),
+    row<&Listen::takeover_socket>("takeover_socket", {.limits = {.min = 0, .max = 100}, .reload = Reload::no},
+                                  "Unix socket by which a newly started Weir takes over from the running one, without a "
+                                  "refused connection; empty for none. Relative to this file."),
+    row<&Listen::drain_timeout>("drain_timeout", {.limits = {.min = 0, .max = kDay}},
+                                "How long clients may stay after a hand-over or a shutdown that waits for them; then "
+                                "they are disconnected (SQLSTATE 57P01); 0: as long as they like."),
+    row<&Listen::peer_id>("peer_id", {.limits = {.min = 0, .max = kMaxPeer}, .reload = Reload::no},
+                          "This proxy's own number among several behind one address, see `[[peer]]`; 0: it is alone."),
+};
+
+constexpr Row<Peer> kPeer[]{
+    row<&Peer::id>("id", {.limits = {.min = 1, .max = kMaxPeer}, .required = true}, "The other proxy's `listen.peer_id`."),
+    row<&Peer::address>("address", {.limits = {.min = 1, .max = 255}, .required = true},
+                        "Where cancel requests for its clients are sent: `host:port`, or the path of its unix socket."),
 };
 
 constexpr Row<Admin> kAdmin[]{
+    row<&Admin::http>("http", {.limits = {.min = 0, .max = 255}, .reload = Reload::no},
+                      "`host:port` where `/metrics`, `/healthz` and `/readyz` are served, e.g. `127.0.0.1:9632`; empty for none."),
     row<&Admin::users>("users", {.limits = {.min = 1, .max = kNameBytes}},
                        "Users who may use the console (database `weir`, also called `pgbouncer`)."),
     row<&Admin::stats_users>("stats_users", {.limits = {.min = 1, .max = kNameBytes}},
@@ -33,13 +54,40 @@ constexpr Row<Admin> kAdmin[]{
 
 constexpr Row<Log> kLog[]{
     row<&Log::level>("level", {}, "The lowest level that is written."),
-    row<&Log::format>("format", {}, "How a line looks."),
+    row<&Log::format>("format", {.reload = Reload::no}, "How a line looks."),
+    row<&Log::slow_query>("slow_query", {.limits = {.min = 0, .max = kDay}},
+                          "A statement that takes longer is logged, with its literals lifted out; 0: never."),
+    row<&Log::stats_interval>("stats_interval", {.limits = {.min = 0, .max = kDay}},
+                              "Time between two lines of averages; 0: none."),
+    row<&Log::connections>("connections", {}, "Log clients that log in."),
+    row<&Log::disconnections>("disconnections", {}, "Log clients that leave, with reason and age."),
 };
 
 constexpr Row<Auth> kAuth[]{
     row<&Auth::method>("method", {}, "How clients prove who they are. `trust` asks for nothing: for tests only."),
     row<&Auth::users_file>("users_file", {.limits = {.min = 1, .max = 4096}},
-                           "File of `[[user]]` tables. Relative to this file. With `trust` it may be absent."),
+                           "File of `[[user]]` tables, or in the format of PgBouncer's userlist.txt. Relative to this file. "
+                           "With `trust` it may be absent."),
+    row<&Auth::hba_file>("hba_file", {.limits = kAnyText},
+                         "File in the format of pg_hba.conf; for `method = \"hba\"`. Relative to this file."),
+    row<&Auth::query>("query", {.limits = kAnyText},
+                      "Query that gives name and secret (and, if it has a third column, the end of its validity) of a user who is not in the "
+                      "users file; `$1` is the name. Empty: pg_authid's row, with VALID UNTIL."),
+    row<&Auth::query_user>("query_user", {.limits = {.min = 0, .max = kNameBytes}},
+                           "Who runs `query`; a user of the users file. Empty: users are not looked up."),
+    row<&Auth::query_database>("query_database", {.limits = {.min = 0, .max = kNameBytes}},
+                               "The database where `query` runs (its home shard's primary). Empty: the one the client asks for."),
+};
+
+constexpr Row<Tls> kTls[]{
+    row<&Tls::client>("client", {},
+                      "Whether clients use TLS. `allow` and `prefer`: as they like; `require`: they must; `verify-ca`, "
+                      "`verify-full`: with a certificate that `ca` signed. Without `certificate` none is offered."),
+    row<&Tls::certificate>("certificate", {.limits = kAnyText}, "Certificate chain shown to clients (PEM). Relative to this file."),
+    row<&Tls::key>("key", {.limits = kAnyText}, "Its private key (PEM). Relative to this file."),
+    row<&Tls::ca>("ca", {.limits = kAnyText}, "Certificates that sign those of clients (PEM). Relative to this file."),
+    row<&Tls::ciphers>("ciphers", {.limits = kAnyText}, "OpenSSL's cipher list for TLS 1.2; empty: its default."),
+    row<&Tls::min_version>("min_version", {}, "The oldest version of TLS that is spoken."),
 };
 
 constexpr Row<Pool> kPool[]{
@@ -48,6 +96,10 @@ constexpr Row<Pool> kPool[]{
                      "Server connections for each backend and user."),
     row<&Pool::min>("min", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"},
                     "Server connections kept open for each backend and user that has been used."),
+    row<&Pool::reserve>("reserve", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"},
+                        "More server connections for each backend and user, once a client has waited for `reserve_timeout`."),
+    row<&Pool::reserve_timeout>("reserve_timeout", {.limits = {.min = 0, .max = kDay}},
+                                "How long a client waits before the reserve is opened for it."),
     row<&Pool::max_per_backend>(
         "max_per_backend", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
         "Hard bound of connections to one PostgreSQL server (host and port), over all its databases and users. "
@@ -55,6 +107,8 @@ constexpr Row<Pool> kPool[]{
     row<&Pool::wait_timeout>(
         "wait_timeout", {.limits = {.min = 0, .max = kDay}},
         "How long a client waits for a server connection before it gets SQLSTATE 53300; 0: for ever."),
+    row<&Pool::wait_notify>("wait_notify", {.limits = {.min = 0, .max = kDay}},
+                            "A client that has waited for so long is told so by a NOTICE; 0: never."),
     row<&Pool::connect_timeout>("connect_timeout", {.limits = {.min = 100, .max = 10 * kMinute}},
                                 "How long one login at a server may take."),
     row<&Pool::idle_timeout>("idle_timeout", {.limits = {.min = 0, .max = 30 * kDay}},
@@ -66,13 +120,51 @@ constexpr Row<Pool> kPool[]{
                                          "(SQLSTATE 25P03); 0: never."),
     row<&Pool::client_login_timeout>("client_login_timeout", {.limits = {.min = 100, .max = kHour}},
                                      "How long a client may take to log in."),
+    row<&Pool::query_timeout>("query_timeout", {.limits = {.min = 0, .max = 30 * kDay}},
+                              "A statement that runs for so long is cancelled and its client disconnected; 0: never."),
+    row<&Pool::transaction_timeout>("transaction_timeout", {.limits = {.min = 0, .max = 30 * kDay}},
+                                    "A client that holds a transaction for so long is disconnected; 0: never."),
+    row<&Pool::client_idle_timeout>("client_idle_timeout", {.limits = {.min = 0, .max = 30 * kDay}},
+                                    "A client that is idle outside of a transaction for so long is disconnected; 0: never."),
+    row<&Pool::cancel_wait_timeout>("cancel_wait_timeout", {.limits = {.min = 0, .max = kHour}},
+                                    "How long the delivery of a cancel request may take."),
     row<&Pool::login_threads>("login_threads",
                               {.limits = {.min = 1, .max = 256}, .unit = "threads", .reload = Reload::no},
                               "Logins at servers that may run at once."),
     row<&Pool::max_prepared_statements>(
         "max_prepared_statements", {.limits = {.min = 1, .max = 100'000}, .unit = "statements"},
         "Prepared statements kept on one server connection; the least recently used one makes room."),
+    row<&Pool::max_prepared_bytes>(
+        "max_prepared_bytes", {.limits = {.min = 0, .max = std::int64_t{1} << 40}, .unit = "bytes"},
+        "Text of the prepared statements kept on one server connection; 0: no bound."),
+    row<&Pool::max_pinned>("max_pinned", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"},
+                           "Server connections of one pool that clients may keep for temporary tables, session locks and the "
+                           "like; 0: all but one."),
+    row<&Pool::tag_servers>("tag_servers", {},
+                            "Servers show the client they work for in their application_name (at the cost of a SET where clients change)."),
 };
+
+// The keys of PoolOverrides.
+template <class S>
+constexpr Row<S> overridden_pool_size = row<&S::pool_size, Codec<std::optional<unsigned>>, S>(
+    "pool_size", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"}, "`pool.size` for it.");
+template <class S>
+constexpr Row<S> overridden_mode = row<&S::pool_mode, Codec<std::optional<PoolMode>>, S>("pool_mode", {}, "`pool.mode` for it.");
+template <class S>
+constexpr Row<S> overridden_reserve = row<&S::pool_reserve, Codec<std::optional<unsigned>>, S>(
+    "pool_reserve", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"}, "`pool.reserve` for it.");
+template <class S>
+constexpr Row<S> overridden_servers = row<&S::max_server_connections, Codec<std::optional<unsigned>>, S>(
+    "max_server_connections", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
+    "Bound of its server connections, over all its pools and all PostgreSQL servers.");
+template <class S>
+constexpr Row<S> overridden_clients = row<&S::max_clients, Codec<std::optional<unsigned>>, S>(
+    "max_clients", {.limits = {.min = 1, .max = 1'000'000}, .unit = "connections"},
+    "Bound of its client connections; the next one is refused with SQLSTATE 53300.");
+template <class S, auto M>
+constexpr Row<S> overridden_time(std::string_view key, std::string_view help) {
+  return row<M, Codec<std::optional<Millis>>, S>(key, {.limits = {.min = 0, .max = 30 * kDay}}, help);
+}
 
 constexpr Row<Health> kHealth[]{
     row<&Health::interval>("interval", {.limits = {.min = 10, .max = kHour}}, "Time between two probes of a backend."),
@@ -90,9 +182,16 @@ constexpr Row<Database> kDatabase[]{
         "maintenance", {.secret = true},
         "Who monitors and runs DDL for Weir: libpq parameters that override the backends' strings, "
         "e.g. `user=weir_maintenance`. Empty: the backend string's own user."),
-    row<&Database::pool_size>("pool_size", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
-                              "`pool.size` for this database."),
-    row<&Database::pool_mode>("pool_mode", {}, "`pool.mode` for this database."),
+    overridden_pool_size<Database>,
+    row<&Database::pool_min>("pool_min", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"}, "`pool.min` for it."),
+    overridden_mode<Database>,
+    overridden_reserve<Database>,
+    overridden_servers<Database>,
+    overridden_clients<Database>,
+    overridden_time<Database, &Database::query_timeout>("query_timeout", "`pool.query_timeout` for it."),
+    overridden_time<Database, &Database::transaction_timeout>("transaction_timeout", "`pool.transaction_timeout` for it."),
+    overridden_time<Database, &Database::idle_transaction_timeout>("idle_transaction_timeout", "`pool.idle_transaction_timeout` for it."),
+    overridden_time<Database, &Database::client_idle_timeout>("client_idle_timeout", "`pool.client_idle_timeout` for it."),
 };
 
 constexpr Row<Sharding> kSharding[]{
@@ -156,10 +255,16 @@ constexpr Row<User> kUser[]{
     row<&User::name>("name", {.limits = kOneName, .required = true}, "The user's name."),
     row<&User::password, PasswordCodec>(
         "password", {.limits = kAnyText, .secret = true},
-        "Plain text, or a `SCRAM-SHA-256$...` secret as PostgreSQL stores it. Needed unless `auth.method` is `trust`."),
-    row<&User::pool_size>("pool_size", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
-                          "`pool.size` for this user."),
-    row<&User::pool_mode>("pool_mode", {}, "`pool.mode` for this user."),
+        "Plain text, or a `SCRAM-SHA-256$...` or `md5...` secret as PostgreSQL stores it. Needed where `auth.method` asks for one."),
+    overridden_pool_size<User>,
+    overridden_mode<User>,
+    overridden_reserve<User>,
+    overridden_servers<User>,
+    overridden_clients<User>,
+    overridden_time<User, &User::query_timeout>("query_timeout", "`pool.query_timeout` for it."),
+    overridden_time<User, &User::transaction_timeout>("transaction_timeout", "`pool.transaction_timeout` for it."),
+    overridden_time<User, &User::idle_transaction_timeout>("idle_transaction_timeout", "`pool.idle_transaction_timeout` for it."),
+    overridden_time<User, &User::client_idle_timeout>("client_idle_timeout", "`pool.client_idle_timeout` for it."),
 };
 
 constexpr SectionFacts kSections[]{
@@ -167,8 +272,10 @@ constexpr SectionFacts kSections[]{
     {"admin", Form::table, false, "The console."},
     {"log", Form::table, false, "What is logged, to standard error."},
     {"auth", Form::table, false, "How clients log in."},
+    {"tls", Form::table, false, "TLS towards clients. Towards servers it is `sslmode` of their connection strings."},
     {"pool", Form::table, false, "Server connections."},
     {"health", Form::table, false, "How backends are watched."},
+    {"peer", Form::array, false, "Another proxy behind the same address."},
     {"database", Form::array, false, "One database that clients may connect to; at least one."},
     {"database.sharding", Form::table, false,
      "Makes the database a sharded one. Without it, it has one shard, without buckets."},
@@ -183,14 +290,9 @@ constexpr SectionFacts kSections[]{
 };
 
 constexpr LaterKey kLater[]{
-    {"", "tls", "", "clients connect without TLS; leave the table out"},
     {"", "stats", "", "leave the table out"},
     {"", "limits", "", "leave the table out"},
     {"", "catalog", "", "the bucket map is the one in this file; leave the key out"},
-    {"admin", "http", "\"\"", "use the console (database weir)"},
-    {"log", "slow_query", "\"0\"", "use PostgreSQL's log_min_duration_statement"},
-    {"auth", "auth_query", "\"\"", "list the users in auth.users_file"},
-    {"pool", "reserve", "0", "leave the key out"},
     {"pool", "enlist_reserve", "0", "leave the key out"},
     {"database", "catalog", "", "the bucket map is the one in this file; leave the key out"},
     {"database.sharding", "mode", "\"route\"", "statements are always routed"},
@@ -220,6 +322,14 @@ std::span<const Row<Log>> rows_of() {
 template <>
 std::span<const Row<Auth>> rows_of() {
   return kAuth;
+}
+template <>
+std::span<const Row<Tls>> rows_of() {
+  return kTls;
+}
+template <>
+std::span<const Row<Peer>> rows_of() {
+  return kPeer;
 }
 template <>
 std::span<const Row<Pool>> rows_of() {

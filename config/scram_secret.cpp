@@ -48,10 +48,12 @@ bool is_md5_secret(std::string_view password) {
 
 }  // namespace
 
+SecretKind secret_kind(std::string_view password) {
+  if (is_md5_secret(password)) return SecretKind::md5;
+  return password.starts_with(kScramPrefix) ? SecretKind::scram : SecretKind::plain;
+}
+
 std::string password_mistake(std::string_view password) {
-  if (is_md5_secret(password))
-    return "md5 secrets are not supported by this version: store the plain password, or PostgreSQL's SCRAM-SHA-256 "
-           "secret (set password_encryption = 'scram-sha-256', set the password again, read pg_authid.rolpassword)";
   if (password.starts_with(kScramPrefix) && !is_scram_body(password.substr(kScramPrefix.size())))
     return "malformed SCRAM secret: expected SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> as in "
            "pg_authid.rolpassword (was it cut short?)";

@@ -7,8 +7,11 @@
 
 namespace weir::config {
 
-// What is wrong with a users file's password: a SCRAM secret cut short, or a kind this version cannot verify; empty:
-// nothing (any other text is a plain password). The answer never repeats the password.
+enum class SecretKind { plain, md5, scram };
+[[nodiscard]] SecretKind secret_kind(std::string_view password);
+
+// What is wrong with a users file's password: a SCRAM secret cut short; empty: nothing (any other text is a plain password). The answer never
+// repeats the password.
 [[nodiscard]] std::string password_mistake(std::string_view password);
 
 }  // namespace weir::config

@@ -28,6 +28,8 @@ class CircuitBreaker {
   // When the next trial will be allowed (for messages and timers); `now` or earlier: at once.
   [[nodiscard]] TimePoint next_trial() const;
   [[nodiscard]] unsigned failures() const { return failures_; }
+  // From now on; what was counted stays.
+  void set_settings(BreakerSettings settings) { settings_ = settings; }
 
  private:
   BreakerSettings settings_;
