@@ -25,13 +25,12 @@ bool is_transaction_control(Verb verb) {
   }
 }
 
-// State that the session would have to replay, had it been told which: in a string of several it is not.
+// In a string of several nobody reads which setting it was: the server is asked.
 bool changes_session(Verb verb) { return verb == Verb::set || verb == Verb::reset || verb == Verb::reset_all; }
 
 void take_effects(Plan& into, const Plan& part) {
-  into.effects.taints |= part.effects.taints;
-  into.effects.pins |= part.effects.pins || changes_session(part.verb);
-  into.effects.needs_clean |= part.effects.needs_clean;
+  into.effects.add(part.effects);
+  into.effects.sets |= changes_session(part.verb);
   into.returns_copy |= part.returns_copy;
   into.ends_transaction |= part.ends_transaction || is_transaction_control(part.verb);
   into.parameters = std::max(into.parameters, part.parameters);
@@ -116,8 +115,17 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
   all.verb = Verb::multi;
   all.target = Target::transaction;
   all.read_only = true;
-  for (Plan& plan : plans) {
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    Plan& plan = plans[i];
     if (plan.verb == Verb::unparsable) return std::move(plan);
+    for (PreparedUse& use : plan.prepared) {
+      use.statement = static_cast<std::uint32_t>(i);
+      all.prepared.push_back(std::move(use));
+    }
+    for (ChannelUse& use : plan.channels) {
+      use.statement = static_cast<std::uint32_t>(i);
+      all.channels.push_back(std::move(use));
+    }
     take_effects(all, plan);
     all.read_only &= plan.read_only;
     if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);

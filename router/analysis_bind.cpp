@@ -154,7 +154,8 @@ void Binder::attribute(std::string_view name) {
   if (name.empty()) return;
   const auto facts = catalog_.find_function({}, name);
   if (!facts || !facts->user_defined) return;
-  effects_.taints = true;
+  if (facts->leaves_trace) effects_.add(kOpaqueEffects);
+  if (facts->computes_setting) effects_.taints = effects_.pins = true;
   read_only_ &= !facts->is_volatile;
   attribute_reads_data_ |= facts->reads_data;
 }
@@ -286,8 +287,8 @@ void Binder::use_effects(const schema::Relation& relation, Access access) {
   }
   const bool impure_view = relation.kind == schema::RelationKind::view && !relation.view_is_pure;
   const bool triggers = access == Access::write && relation.has_triggers;
+  if (relation.traces_on_read || (access == Access::write && relation.traces_on_write)) effects_.add(kOpaqueEffects);
   if (!impure_view && !triggers && !relation.runs_code_on_read) return;
-  effects_.taints = true;
   read_only_ = false;
   why_.push_back(concat(relation.qualified(),
                         impure_view ? " is a view"

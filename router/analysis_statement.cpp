@@ -23,12 +23,6 @@ bool is_query(const Node* node) {
          pg::is(node, T_DeleteStmt) || pg::is(node, T_MergeStmt);
 }
 
-void merge(Effects& into, const Effects& effects) {
-  into.taints |= effects.taints;
-  into.pins |= effects.pins;
-  into.needs_clean |= effects.needs_clean;
-}
-
 // A query or a utility statement, with all that has to be known to decide where it goes.
 class StatementAnalysis {
  public:
@@ -112,15 +106,16 @@ void StatementAnalysis::describe(Plan& plan) const {
   plan.returns_copy = utility_.returns_copy;
   plan.parameters = static_cast<std::uint16_t>(std::min(survey_.highest_parameter, 65535));
   plan.effects = utility_.effects;
-  merge(plan.effects, survey_.effects);
-  merge(plan.effects, binder_->effects());
+  plan.effects.add(survey_.effects);
+  plan.effects.add(binder_->effects());
   if (survey_.into) plan.effects.taints = true;
-  for (const Node* query : utility_.queries) plan.effects.pins |= survey_.into && into_temporary(query);
+  for (const Node* query : utility_.queries) plan.effects.holds |= survey_.into && into_temporary(query);
   plan.read_only = utility_.may_read_only && !writes && !survey_.locking && survey_.read_only && binder_->read_only();
   if (survey_.unknown_node != T_Invalid) {
     plan.read_only = false;
     plan.effects.taints = plan.effects.pins = true;
   }
+  plan.prepared = utility_.prepared;
   plan.tables = binder_->tables();
   plan.why = survey_.why;
   plan.why.insert(plan.why.end(), binder_->why().begin(), binder_->why().end());
@@ -212,13 +207,6 @@ std::optional<Error> StatementAnalysis::against_utility() const {
                    "Send its statements one by one, or run it on a shard's database directly.");
   if (utility_.place == Place::every_shard)
     return refused(concat(construct, " would have to run on every shard"), kEachShard);
-  if (utility_.prepares && touched.listed())
-    return refused(concat("PREPARE of a statement on ",
-                          !touched.sharded.empty()     ? touched.sharded
-                          : !touched.reference.empty() ? touched.reference
-                                                       : touched.reaches_sharded,
-                          " cannot be routed"),
-                   "Use the protocol's prepared statements, as drivers do.");
   if (utility_.place != Place::named) return std::nullopt;
   // COPY of a reference table out reads it like a query.
   const bool only_reads = utility_.writes.empty() && utility_.names.empty() && utility_.queries.empty();

@@ -9,12 +9,22 @@
 namespace weir::router {
 namespace {
 
+bool is_set_config(const FuncCall& call) { return pg::name_of(call.funcname).name == "set_config"; }
+
 // set_config(name, value, is_local) whose last argument is anything but the literal true.
 bool sets_for_session(const FuncCall& call) {
-  if (pg::name_of(call.funcname).name != "set_config") return false;
   const pg::ListOf<> arguments(call.args);
   const auto* last = arguments.size() == 3 ? pg::as<A_Const>(arguments[2], T_A_Const) : nullptr;
   return last == nullptr || last->isnull || last->val.node.type != T_Boolean || !last->val.boolval.boolval;
+}
+
+// Is the name of the setting there to be read: a constant or a parameter?
+bool names_its_setting(const FuncCall& call) {
+  const pg::ListOf<> arguments(call.args);
+  if (arguments.size() != 3) return false;
+  Node* name = arguments[0];
+  while (const auto* cast = pg::as<TypeCast>(name, T_TypeCast)) name = cast->arg;
+  return pg::is(name, T_A_Const) || pg::is(name, T_ParamRef);
 }
 
 class Surveyor {
@@ -33,6 +43,8 @@ class Surveyor {
   void visit(Node* node);
   void user_call(pg::Name name, const schema::FunctionFacts& facts);
   void builtin_call(std::string_view name, const BuiltinTraits& traits);
+  void set_config(const FuncCall& call);
+  void hidden(std::string why);
   void suspicious(std::string why, bool may_write = true);
   void operation(const List* parts);
   void equality() { operator_name("="); }
@@ -67,8 +79,21 @@ void Surveyor::run(Node* root) {
   }
 }
 
+void Surveyor::set_config(const FuncCall& call) {
+  if (!sets_for_session(call)) return;
+  out_.session_setting = true;
+  out_.effects.sets = true;
+  if (names_its_setting(call)) return;
+  out_.effects.taints = out_.effects.pins = true;
+  out_.why.push_back("set_config() computes the name of the setting");
+}
+
+void Surveyor::hidden(std::string why) {
+  if (catalog_.hidden_code_traces()) out_.effects.add(kOpaqueEffects);
+  suspicious(std::move(why));
+}
+
 void Surveyor::suspicious(std::string why, bool may_write) {
-  out_.effects.taints = true;
   if (may_write) out_.read_only = false;
   if (out_.why.size() < 16) out_.why.push_back(std::move(why));
 }
@@ -97,7 +122,7 @@ void Surveyor::visit(Node* node) {
       return;
     }
     case T_FuncCall:
-      if (sets_for_session(*reinterpret_cast<FuncCall*>(node))) out_.session_setting = true;
+      if (is_set_config(*reinterpret_cast<FuncCall*>(node))) set_config(*reinterpret_cast<FuncCall*>(node));
       return call(pg::name_of(reinterpret_cast<FuncCall*>(node)->funcname));
     case T_RangeTableSample: {
       const pg::Name method = pg::name_of(reinterpret_cast<RangeTableSample*>(node)->method);
@@ -130,13 +155,13 @@ void Surveyor::visit(Node* node) {
 }
 
 void Surveyor::operator_name(std::string_view name) {
-  if (catalog_.has_user_operator(name)) suspicious(concat("operator ", name, " may be a user-defined one"));
+  if (catalog_.has_user_operator(name)) hidden(concat("operator ", name, " may be a user-defined one"));
 }
 
 void Surveyor::operation(const List* parts) {
   const pg::Name op = pg::name_of(parts);
   if (!op.schema.empty() && op.schema != "pg_catalog")
-    return suspicious(concat("operator ", op.schema, ".", op.name, " is a user-defined one"));
+    return hidden(concat("operator ", op.schema, ".", op.name, " is a user-defined one"));
   if (op.schema.empty()) operator_name(op.name);
 }
 
@@ -157,11 +182,13 @@ void Surveyor::type(const TypeName& type) {
   const pg::Name name = pg::name_of(type.names);
   if (name.schema == "pg_catalog") return;
   const bool known = name.schema.empty() && !catalog_.has_user_type(name.name);
-  if (!known) suspicious(concat("type ", name.name, " may be a user-defined one"));
+  if (!known) hidden(concat("type ", name.name, " may be a user-defined one"));
 }
 
 void Surveyor::user_call(pg::Name name, const schema::FunctionFacts& facts) {
   suspicious(concat(name.name, "() is a user-defined function"), facts.is_volatile || facts.is_procedure);
+  if (facts.leaves_trace) out_.effects.add(kOpaqueEffects);
+  if (facts.computes_setting) out_.effects.taints = out_.effects.pins = true;
   if (facts.reads_data) out_.reads_data = std::string(name.name);
 }
 
@@ -172,10 +199,8 @@ void Surveyor::builtin_call(std::string_view name, const BuiltinTraits& traits) 
     out_.home_function = std::string(name);
   }
   if (traits.reads_data) out_.reads_data = std::string(name);
-  out_.effects.taints |= traits.taints;
-  out_.effects.pins |= traits.pins;
-  out_.effects.needs_clean |= traits.needs_clean;
-  if (traits.pins) out_.why.push_back(concat(name, "() keeps state in the session"));
+  out_.effects.add(traits.effects);
+  if (traits.effects.pins || traits.effects.holds || traits.effects.soft) out_.why.push_back(concat(name, "() keeps state in the session"));
 }
 
 void Surveyor::call(pg::Name name) {
@@ -187,10 +212,12 @@ void Surveyor::call(pg::Name name) {
     return builtin_call(name.name, *traits);
   if (user) return;
   if (!facts) {
+    out_.effects.add(kOpaqueEffects);
     suspicious(concat(name.name, "() is not in the catalog"));
     if (out_.reads_data.empty()) out_.reads_data_unknown = true;
     out_.reads_data = std::string(name.name);
   } else if (facts->is_volatile) {
+    out_.effects.add(kOpaqueEffects);
     suspicious(concat(name.name, "() is volatile"));
   }
 }

@@ -8,11 +8,13 @@ namespace {
 constexpr BuiltinTraits kHarmless{.read_only = true};
 constexpr BuiltinTraits kPrimary{};  // leaves no trace; its answer is the primary's, or it writes
 constexpr BuiltinTraits kTransactionLock{.home = true};
-constexpr BuiltinTraits kSession{.taints = true, .pins = true};
-constexpr BuiltinTraits kSessionAtHome{.taints = true, .pins = true, .home = true};
-constexpr BuiltinTraits kReadsSession{.taints = true, .pins = true, .needs_clean = true, .home = true};
-constexpr BuiltinTraits kLargeObject{.taints = true, .home = true};
-constexpr BuiltinTraits kReadsData{.reads_data = true};
+constexpr BuiltinTraits kSession{.effects = {.taints = true, .pins = true}};
+constexpr BuiltinTraits kLocks{.effects = {.holds = true}, .home = true};
+constexpr BuiltinTraits kUnlocks{.effects = {.releases = true}, .home = true};
+constexpr BuiltinTraits kDraws{.effects = {.soft = true, .needs_clean = true}, .home = true};
+constexpr BuiltinTraits kReadsSession{.effects = {.needs_clean = true}, .home = true};
+constexpr BuiltinTraits kLargeObject{.effects = {.taints = true}, .home = true};
+constexpr BuiltinTraits kReadsData{.effects = kOpaqueEffects, .reads_data = true};  // it runs text that may call anything
 
 // Names that share a prefix and nothing else are spelt out: a prefix would let unknown ones in.
 const std::unordered_map<std::string_view, BuiltinTraits>& table() {
@@ -93,18 +95,18 @@ const std::unordered_map<std::string_view, BuiltinTraits>& table() {
       {"pg_try_advisory_xact_lock", kTransactionLock},
       {"pg_try_advisory_xact_lock_shared", kTransactionLock},
 
-      {"set_config", kSession},
+      {"set_config", kPrimary},  // what it sets, its arguments tell (analysis_survey.cpp)
       {"setseed", kSession},
 
-      {"nextval", kSessionAtHome},
-      {"pg_advisory_lock", kSessionAtHome},
-      {"pg_advisory_lock_shared", kSessionAtHome},
-      {"pg_advisory_unlock", kSessionAtHome},
-      {"pg_advisory_unlock_all", kSessionAtHome},
-      {"pg_advisory_unlock_shared", kSessionAtHome},
-      {"pg_try_advisory_lock", kSessionAtHome},
-      {"pg_try_advisory_lock_shared", kSessionAtHome},
-      {"setval", kSessionAtHome},
+      {"nextval", kDraws},
+      {"pg_advisory_lock", kLocks},
+      {"pg_advisory_lock_shared", kLocks},
+      {"pg_advisory_unlock", kUnlocks},
+      {"pg_advisory_unlock_all", kUnlocks},
+      {"pg_advisory_unlock_shared", kUnlocks},
+      {"pg_try_advisory_lock", kLocks},
+      {"pg_try_advisory_lock_shared", kLocks},
+      {"setval", kDraws},
 
       {"currval", kReadsSession},
       {"lastval", kReadsSession},

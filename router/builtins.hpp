@@ -5,13 +5,13 @@
 #include <optional>
 #include <string_view>
 
+#include "router/plan.hpp"
+
 namespace weir::router {
 
 struct BuiltinTraits {
   bool read_only = false;    // gives the same answer on a replica, as far as a volatile function can
-  bool taints = false;       // leaves something behind in the session
-  bool pins = false;         // the client will expect that something later
-  bool needs_clean = false;  // reads what an earlier client may have left behind
+  Effects effects = {};      // what it leaves behind in the session
   bool home = false;         // its state is the home shard's: locks, sequences, large objects
   bool reads_data = false;   // executes SQL text, or reads relations given by name
 };

@@ -59,7 +59,7 @@ void set_effects(Plan& plan, Verb verb, Effects effects) {
 }
 
 void variable_set(const VariableSetStmt& stmt, Plan& plan) {
-  constexpr Effects kOpaque{.taints = true, .pins = true};
+  constexpr Effects kAsked{.sets = true};
   constexpr Effects kReplayed{.taints = true};  // the session knows the setting, and replays it elsewhere
   plan.target = Target::transaction;
   plan.setting = ascii_lower(pg::text(stmt.name));
@@ -78,9 +78,9 @@ void variable_set(const VariableSetStmt& stmt, Plan& plan) {
     case VAR_SET_MULTI:
       // "transaction", "transaction snapshot", "session characteristics"
       if (plan.setting.starts_with("transaction")) return set_effects(plan, Verb::set_transaction, {});
-      return set_effects(plan, Verb::utility, kOpaque);
+      return set_effects(plan, Verb::utility, kAsked);
     case VAR_SET_CURRENT:
-      return set_effects(plan, Verb::utility, kOpaque);
+      return set_effects(plan, Verb::utility, kAsked);
   }
 }
 
@@ -104,9 +104,24 @@ bool classify_control(const Node* stmt, Plan& plan) {
       plan.verb = name == nullptr ? Verb::deallocate_all : Verb::deallocate;
       plan.setting = pg::text(name);
       plan.target = Target::transaction;
-      plan.effects.taints = true;  // the server may lose statements that the proxy prepared
+      plan.prepared.push_back({.kind = name == nullptr ? PreparedUse::Kind::deallocate_all : PreparedUse::Kind::deallocate,
+                               .name = plan.setting});
       return true;
     }
+    case T_ListenStmt:
+      plan.verb = Verb::listen;
+      plan.setting = pg::text(reinterpret_cast<const ListenStmt*>(stmt)->conditionname);
+      plan.target = Target::transaction;
+      plan.effects = {.taints = true, .pins = true};
+      plan.channels.push_back({.listens = true, .channel = plan.setting});
+      return true;
+    case T_UnlistenStmt:
+      plan.verb = Verb::unlisten;
+      plan.setting = pg::text(reinterpret_cast<const UnlistenStmt*>(stmt)->conditionname);
+      plan.target = Target::transaction;
+      plan.effects.taints = true;
+      plan.channels.push_back({.listens = false, .channel = plan.setting});
+      return true;
     case T_VariableShowStmt:
       plan.verb = Verb::query;
       plan.target = Target::no_table;  // the session's settings are replayed where it runs

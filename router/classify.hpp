@@ -12,7 +12,7 @@
 
 namespace weir::router {
 
-// Transaction control, SET, RESET, DISCARD ALL, DEALLOCATE and SHOW: fills in everything of `plan` that does not depend
+// Transaction control, SET, RESET, DISCARD ALL, DEALLOCATE, LISTEN, UNLISTEN and SHOW: fills in everything of `plan` that does not depend
 // on the catalog, and returns true. False: some other statement, `plan` is untouched.
 bool classify_control(const Node* stmt, Plan& plan);
 
@@ -37,7 +37,7 @@ struct Utility {
   Effects effects{.taints = true};
   bool may_read_only = false;  // read-only if its query is
   bool returns_copy = false;
-  bool prepares = false;  // PREPARE: its query must not touch listed tables
+  std::vector<PreparedUse> prepared;
 };
 
 // `stmt` is not one of SELECT, INSERT, UPDATE, DELETE, MERGE, nor one that classify_control() takes.

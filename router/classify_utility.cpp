@@ -1,4 +1,6 @@
 // Utility statements: what each names. A kind that is not listed here would have to run on every shard.
+#include <string>
+
 #include "router/classify.hpp"
 
 namespace weir::router {
@@ -7,6 +9,8 @@ namespace {
 constexpr Effects kNone{};
 constexpr Effects kTaints{.taints = true};
 constexpr Effects kPins{.taints = true, .pins = true};
+constexpr Effects kHolds{.holds = true};
+constexpr Effects kReleases{.releases = true};
 
 void reads(Utility& u, const RangeVar* var) {
   if (var != nullptr) u.reads.push_back(var);
@@ -69,7 +73,7 @@ void table_element(Utility& u, const Node* element) {
 
 void creates(Utility& u, const RangeVar* var) {
   writes(u, var);
-  if (var != nullptr && is_temporary(*var)) u.effects = kPins;
+  if (var != nullptr && is_temporary(*var)) u.effects = kHolds;
 }
 
 void creates_relation(Utility& u, const RangeVar* var) {
@@ -84,10 +88,32 @@ void create_table(Utility& u, const CreateStmt& stmt) {
   for (const Node* c : pg::ListOf<>(stmt.constraints)) constraint(u, c);
 }
 
+// An argument that reads the same as text: what a server makes of `EXECUTE a(42)` and of the parameter '42' is equal.
+PreparedUse::Argument argument(const Node* node) {
+  const auto* constant = pg::as<A_Const>(node, T_A_Const);
+  if (constant == nullptr) return {};
+  if (constant->isnull) return {.known = true, .is_null = true};
+  if (constant->val.node.type == T_Integer) return {.known = true, .text = std::to_string(constant->val.ival.ival)};
+  if (constant->val.node.type == T_String) return {.known = true, .text = std::string(pg::text(constant->val.sval.sval))};
+  return {};
+}
+
+// What the prepared statement itself does, the session knows.
+void executes(Utility& u, const ExecuteStmt& stmt) {
+  PreparedUse use{.kind = PreparedUse::Kind::execute, .name = std::string(pg::text(stmt.name))};
+  for (Node* parameter : pg::ListOf<>(stmt.params)) {
+    u.expressions.push_back(parameter);
+    use.arguments.push_back(argument(parameter));
+  }
+  u.prepared.push_back(std::move(use));
+}
+
 void create_table_as(Utility& u, const CreateTableAsStmt& stmt) {
   creates_relation(u, stmt.into == nullptr ? nullptr : stmt.into->rel);
-  // CREATE TABLE ... AS EXECUTE: what was prepared touches no listed table, or it had been refused.
-  if (!pg::is(stmt.query, T_ExecuteStmt)) u.queries.push_back(stmt.query);
+  if (const auto* execute = pg::as<ExecuteStmt>(stmt.query, T_ExecuteStmt))
+    executes(u, *execute);
+  else
+    u.queries.push_back(stmt.query);
 }
 
 void alter_table(Utility& u, const AlterTableStmt& stmt) {
@@ -102,6 +128,7 @@ void alter_table(Utility& u, const AlterTableStmt& stmt) {
 }
 
 void drop(Utility& u, const DropStmt& stmt) {
+  u.effects.releases = true;
   for (Node* name : pg::ListOf<>(stmt.objects)) object(u, stmt.removeType, name);
 }
 
@@ -185,7 +212,7 @@ void declare(Utility& u, const DeclareCursorStmt& stmt) {
   const bool hold = (stmt.options & CURSOR_OPT_HOLD) != 0;
   u.place = Place::query;
   u.queries.push_back(stmt.query);
-  u.effects = hold ? kPins : kNone;
+  u.effects = hold ? kHolds : kNone;
   u.may_read_only = !hold;
 }
 
@@ -208,31 +235,34 @@ T& to(Node* node) {
 // Statements of a session: cursors, notifications, prepared statements.
 bool session_statement(Node* stmt, Utility& u) {
   switch (stmt->type) {
-    case T_ListenStmt:
     case T_LoadStmt:
       return at(u, Place::home, kPins), true;
-    case T_UnlistenStmt:
     case T_CheckPointStmt:
       return at(u, Place::home, kTaints), true;
     case T_NotifyStmt:
       return at(u, Place::home, kNone), true;
     case T_FetchStmt:
-    case T_ClosePortalStmt:
     case T_ConstraintsSetStmt:
       return at(u, Place::session, kNone), true;
+    case T_ClosePortalStmt:
     case T_DiscardStmt:
-      return at(u, Place::session, kTaints), true;
+      return at(u, Place::session, kReleases), true;
     case T_DoStmt:
+      return at(u, Place::nowhere, kOpaqueEffects), true;
     case T_CallStmt:
-      return at(u, Place::nowhere, kTaints), true;
+      at(u, Place::nowhere, kNone);
+      u.expressions.push_back(reinterpret_cast<Node*>(to<CallStmt>(stmt).funccall));
+      return true;
     case T_PrepareStmt:
-      at(u, Place::home, kPins);
-      u.queries.push_back(to<PrepareStmt>(stmt).query);
-      u.prepares = true;
+      at(u, Place::session, kNone);
+      u.verb = Verb::prepare;
+      u.prepared.push_back({.kind = PreparedUse::Kind::prepare, .name = std::string(pg::text(to<PrepareStmt>(stmt).name))});
       return true;
     case T_ExecuteStmt:
-      at(u, Place::home, kPins);
-      for (Node* parameter : pg::ListOf<>(to<ExecuteStmt>(stmt).params)) u.expressions.push_back(parameter);
+      at(u, Place::session, kNone);
+      u.verb = Verb::execute;
+      u.may_read_only = true;
+      executes(u, to<ExecuteStmt>(stmt));
       return true;
     case T_DeclareCursorStmt:
       return declare(u, to<DeclareCursorStmt>(stmt)), true;

@@ -42,6 +42,14 @@ std::string_view name_of(Verb verb) noexcept {
       return "deallocate";
     case Verb::deallocate_all:
       return "deallocate all";
+    case Verb::prepare:
+      return "prepare";
+    case Verb::execute:
+      return "execute";
+    case Verb::listen:
+      return "listen";
+    case Verb::unlisten:
+      return "unlisten";
     case Verb::utility:
       return "utility";
     case Verb::multi:

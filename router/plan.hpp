@@ -41,7 +41,11 @@ enum class Verb : std::uint8_t {
   discard_all,
   deallocate,       // DEALLOCATE name; Plan::setting holds the name
   deallocate_all,
-  utility,          // everything else that parses: DDL, LISTEN, PREPARE, EXECUTE, DECLARE, LOCK, DO, CALL ...
+  prepare,          // PREPARE; Plan::prepared says what
+  execute,          // EXECUTE; EXPLAIN EXECUTE is a query, CREATE TABLE AS EXECUTE a utility, both with Plan::prepared
+  listen,           // LISTEN; Plan::setting is the channel
+  unlisten,         // UNLISTEN; Plan::setting is the channel, empty: all
+  utility,          // everything else that parses: DDL, NOTIFY, DECLARE, LOCK, DO, CALL ...
   multi,            // several statements in one string
   unparsable,       // the parser rejects it (Plan::refusal says why, for sharded databases)
 };
@@ -51,11 +55,30 @@ enum class Verb : std::uint8_t {
 struct Effects {
   bool taints = false;      // DISCARD ALL before another client has the server: anything but plain DML on
                             // relations without triggers, calling only built-ins known to leave no trace
-  bool pins = false;        // state the client will expect later (temp table, session advisory lock, LISTEN, PREPARE,
-                            // cursor WITH HOLD, nextval, set_config, SET in a multi): the client keeps this server
-  bool needs_clean = false; // currval/lastval: on a server not pinned to this client, DISCARD ALL comes first
+  bool pins = false;        // state the client will expect later and nobody can ask for (LISTEN, LOAD, setseed, a
+                            // setting whose name is computed): the client keeps this server until DISCARD ALL
+  bool soft = false;        // nextval, setval: currval may be asked for; keeps the server while that costs others nothing
+  bool needs_clean = false; // the sequence functions: on a server not kept by this client, DISCARD SEQUENCES comes first
+  bool sets = false;        // changed settings, and only the server can tell to what (set_config, SET in a string of
+                            // several): it is asked before it goes back
+  bool holds = false;       // makes what keeps the server (temp table, session advisory lock, cursor WITH HOLD): asked
+  bool opaque = false;      // runs code that nobody has looked into (a user's function, DO): both are asked
+  bool releases = false;    // may have ended such (DROP, CLOSE, pg_advisory_unlock): asked if the server is kept
+  void add(const Effects& other);
   bool operator==(const Effects&) const = default;
 };
+inline void Effects::add(const Effects& o) {
+  taints |= o.taints;
+  pins |= o.pins;
+  soft |= o.soft;
+  needs_clean |= o.needs_clean;
+  sets |= o.sets;
+  holds |= o.holds;
+  opaque |= o.opaque;
+  releases |= o.releases;
+}
+// What code that nobody has looked into may do.
+inline constexpr Effects kOpaqueEffects{.opaque = true};
 
 // One place a key value comes from.
 struct KeySource {
@@ -84,6 +107,28 @@ struct Binding {
   bool inserts = false;                        // keys of new rows: a NULL is refused, for it lies on no shard
 };
 
+// A prepared statement that the text names.
+struct PreparedUse {
+  enum class Kind : std::uint8_t { prepare, execute, deallocate, deallocate_all };
+  // One argument of EXECUTE, as the text of a parameter. Not `known`: an expression, which only a server can compute.
+  struct Argument {
+    bool known = false;
+    bool is_null = false;
+    std::string text{};
+  };
+  Kind kind = Kind::execute;
+  std::uint32_t statement = 0;                 // which one of several in a string
+  std::string name;
+  std::vector<Argument> arguments{};
+};
+
+// A channel that the text listens to, or no longer.
+struct ChannelUse {
+  bool listens = true;
+  std::string channel;                         // UNLISTEN *: empty
+  std::uint32_t statement = 0;
+};
+
 enum class Target : std::uint8_t {
   transaction,   // transaction control and SET: no shard of its own; the session decides
   home,          // the home shard
@@ -106,6 +151,8 @@ struct Plan {
   std::uint16_t parameters = 0; // highest $n
   std::string setting;          // SET/RESET: the parameter's name, lower case; DEALLOCATE/SAVEPOINT: the name
   std::vector<Binding> bindings;
+  std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order
+  std::vector<ChannelUse> channels;  // LISTEN and UNLISTEN in the text, in its order
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::vector<std::string> why; // one sentence a decision, for `weirctl route`

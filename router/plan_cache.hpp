@@ -27,6 +27,9 @@ class PlanCache {
   // The plan of `key`, or nullptr. `hash` must be the same function of the key as in insert(). Does not allocate.
   [[nodiscard]] PlanRef find(std::uint64_t hash, ByteView key);
 
+  // A plan that was found without asking here.
+  void count_hit() { ++counters_.hits; }
+
   // Keeps a plan under a key that find() just missed, making room. One that would fill more than an eighth of the cache
   // is not kept.
   void insert(std::uint64_t hash, ByteView key, PlanRef plan);

@@ -9,6 +9,7 @@
 #include "router/key_hash.hpp"
 #include "router/lexer.hpp"
 #include "router/search_path.hpp"
+#include "router/text_cache.hpp"
 
 namespace weir::router {
 namespace {
@@ -81,6 +82,7 @@ struct Router::Impl {
 
   RouterSettings settings;
   PlanCache cache;
+  TextCache texts;
   Lifted lifted;
   std::uint64_t hash = 0;  // of lifted.key with its context
 };
@@ -98,6 +100,7 @@ void Router::update(std::shared_ptr<const schema::Catalog> catalog, std::shared_
   catalog_ = std::move(catalog);
   map_ = std::move(map);
   impl_->cache.clear();
+  impl_->texts.clear();
   ++generation_;
 }
 
@@ -106,14 +109,21 @@ Planned Router::plan(std::string_view sql, Declared declared, const SessionConte
   if (!session.standard_conforming_strings || !session.ascii_safe_encoding)
     return {parse(sql, {}, declared, session), {}};
   Lifted& lifted = impl_->lifted;
+  const TextCache::Context context{declared, session.search_path, session.user};
+  if (const PlanRef* known = impl_->texts.find(sql, context, lifted.literals)) {
+    impl_->cache.count_hit();
+    return {*known, lifted.literals};
+  }
   lift(sql, true, lifted);
   if (!lifted.certain || !impl_->add_context(declared, session)) return {parse(sql, {}, declared, session), {}};
   PlanRef plan = impl_->cache.find(impl_->hash, lifted.key);
   if (plan == nullptr) {
     plan = parse(sql, lifted.literals, declared, session);
     // What the parser rejects is named with its text in the message, so it belongs to that text only.
-    if (plan->verb != Verb::unparsable) impl_->cache.insert(impl_->hash, lifted.key, plan);
+    if (plan->verb == Verb::unparsable) return {std::move(plan), lifted.literals};
+    impl_->cache.insert(impl_->hash, lifted.key, plan);
   }
+  impl_->texts.remember(sql, context, lifted.literals, plan);
   return {std::move(plan), lifted.literals};
 }
 
