@@ -36,32 +36,17 @@ void set(ConnParams& params, std::string_view name, std::string_view value) {
   params.emplace_back(name, value);
 }
 
-bool Budget::take() {
-  unsigned used = used_.load(std::memory_order_relaxed);
-  do {
-    if (used >= bound()) return false;
-  } while (!used_.compare_exchange_weak(used, used + 1, std::memory_order_relaxed));
-  unsigned high = high_water_.load(std::memory_order_relaxed);
-  while (high < used + 1 && !high_water_.compare_exchange_weak(high, used + 1, std::memory_order_relaxed)) {
-  }
-  return true;
-}
-
-void Budget::starve(int change, TimePoint now) {
-  const int before = starving_.fetch_add(change, std::memory_order_relaxed);
-  if (before == 0 || change < 0) since_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-}
-
-void Budget::give_back() { used_.fetch_sub(1, std::memory_order_relaxed); }
-
 namespace {
 std::string or_default(std::string_view value, std::string_view fallback) {
   return std::string(value.empty() ? fallback : value);
 }
+
+std::atomic<std::size_t> serials{0};
 }  // namespace
 
 Backend::Backend(BackendIdentity identity, std::shared_ptr<Budget> budget, policy::BreakerSettings breaker)
     : id_(std::move(identity)),
+      serial_(serials.fetch_add(1, std::memory_order_relaxed)),
       budget_(std::move(budget)),
       host_(or_default(get(id_.params, "host"), get(id_.params, "hostaddr"))),
       port_(or_default(get(id_.params, "port"), "5432")),
@@ -109,6 +94,11 @@ void Backend::login_failed(TimePoint now, const std::string& why) {
   std::lock_guard lock(mutex_);
   breaker_.on_failure(now);
   reason_ = why;
+}
+
+void Backend::set_breaker(policy::BreakerSettings settings) {
+  std::lock_guard lock(mutex_);
+  breaker_.set_settings(settings);
 }
 
 policy::CircuitBreaker::State Backend::breaker_state(TimePoint now) const {

@@ -1,4 +1,4 @@
-// Backend: one PostgreSQL (one host and port, one database) in one role of one shard; and the budget of its server.
+// Backend: one PostgreSQL (one host and port, one database) in one role of one shard.
 //
 // Identity never changes; health does, and is behind a mutex. Shared between threads by shared_ptr.
 #pragma once
@@ -15,6 +15,8 @@
 #include "config/settings.hpp"
 #include "policy/circuit_breaker.hpp"
 #include "policy/health.hpp"
+#include "pool/budget.hpp"
+#include "pool/connection_events.hpp"
 #include "schema/bucket_map.hpp"
 
 namespace weir::pool {
@@ -25,34 +27,6 @@ using ConnParams = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] Result<ConnParams> parse_conninfo(const std::string& conninfo);
 [[nodiscard]] std::string_view get(const ConnParams& params, std::string_view name);   // "" if absent
 void set(ConnParams& params, std::string_view name, std::string_view value);
-
-// The bound of one PostgreSQL server (host and port), over all its databases, shards and users.
-// Monitor, recovery and cancel connections are outside of it (a small reserve that `weir check` counts).
-class Budget {
- public:
-  explicit Budget(unsigned bound) : bound_(bound) {}
-
-  // Takes one connection of the bound; false: it is used up (and somebody starves, see starving()).
-  [[nodiscard]] bool take();
-  void give_back();
-  // How many pools were refused since they last succeeded: whoever releases an idle server should close it.
-  void starve(int change, TimePoint now);
-  // Since when somebody does (the longest, or a little later).
-  [[nodiscard]] TimePoint starving_since() const { return TimePoint(Duration(since_.load(std::memory_order_relaxed))); }
-  [[nodiscard]] bool starving() const { return starving_.load(std::memory_order_relaxed) > 0; }
-
-  void set_bound(unsigned bound) { bound_.store(bound, std::memory_order_relaxed); }
-  [[nodiscard]] unsigned bound() const { return bound_.load(std::memory_order_relaxed); }
-  [[nodiscard]] unsigned used() const { return used_.load(std::memory_order_relaxed); }
-  [[nodiscard]] unsigned high_water() const { return high_water_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<unsigned> bound_;
-  std::atomic<unsigned> used_{0};
-  std::atomic<unsigned> high_water_{0};
-  std::atomic<int> starving_{0};
-  std::atomic<Duration::rep> since_{0};
-};
 
 struct BackendIdentity {
   std::string database;            // Weir's name of the database
@@ -70,7 +44,10 @@ class Backend {
   Backend(BackendIdentity identity, std::shared_ptr<Budget> budget, policy::BreakerSettings breaker);
 
   [[nodiscard]] const BackendIdentity& id() const { return id_; }
+  // Small and unique in the process: an index for tables kept beside the backends.
+  [[nodiscard]] std::size_t serial() const { return serial_; }
   [[nodiscard]] Budget& budget() const { return *budget_; }
+  [[nodiscard]] const std::shared_ptr<Budget>& shared_budget() const { return budget_; }
   [[nodiscard]] const std::string& host() const { return host_; }
   [[nodiscard]] const std::string& port() const { return port_; }
   [[nodiscard]] const std::string& dbname() const { return dbname_; }
@@ -86,15 +63,18 @@ class Backend {
   [[nodiscard]] bool allow_login(TimePoint now);
   [[nodiscard]] TimePoint next_login() const;
   void login_succeeded();
+  void set_breaker(policy::BreakerSettings settings);
   void login_failed(TimePoint now, const std::string& why);
   [[nodiscard]] policy::CircuitBreaker::State breaker_state(TimePoint now) const;
   [[nodiscard]] policy::Probe last_probe() const;
 
   // Server connections busy now plus clients waiting, over all users: for least_connections.
   std::atomic<unsigned> in_use{0};
+  ConnectionEvents events;
 
  private:
   const BackendIdentity id_;
+  const std::size_t serial_;
   const std::shared_ptr<Budget> budget_;
   std::string host_, port_, dbname_;
   std::atomic<bool> usable_;

@@ -1,6 +1,5 @@
 #include "pool/connector.hpp"
 
-#include <fcntl.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -59,7 +58,7 @@ bool wait_for(int fd, short events, Deadline deadline) {
 Credentials effective_credentials(const Backend& backend, const Credentials& client) {
   const std::string_view user = get(backend.id().params, "user");
   if (user.empty()) return client;
-  return {std::string(user), std::string(get(backend.id().params, "password"))};
+  return {std::string(user), std::string(get(backend.id().params, "password")), {}, {}};
 }
 
 Result<PgConn> connect_blocking(const ConnParams& given, const Credentials& credentials, Deadline deadline) {
@@ -99,57 +98,24 @@ Result<PgConn> connect_blocking(const ConnParams& given, const Credentials& cred
   return conn;
 }
 
-namespace {
-
-// The parameters a PostgreSQL reports at login (libpq offers no enumeration).
-constexpr const char* kReported[] = {"server_version",       "server_encoding",     "client_encoding",
-                                     "application_name",     "is_superuser",        "session_authorization",
-                                     "DateStyle",            "IntervalStyle",       "TimeZone",
-                                     "integer_datetimes",    "standard_conforming_strings",
-                                     "default_transaction_read_only", "in_hot_standby"};
-
-Result<std::string> single_value(PGconn* conn, const char* sql) {
-  std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(conn, sql), &PQclear);
-  if (PQresultStatus(result.get()) != PGRES_TUPLES_OK || PQntuples(result.get()) != 1) {
-    const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-    Error e(code ? SqlState::parse(code) : sqlstate::kConnectionFailure, trimmed(PQerrorMessage(conn)));
-    e.connection_spoilt = true;
-    return e;
-  }
-  return std::string(PQgetvalue(result.get(), 0, 0));
-}
-
-// Nothing may stay in libpq's buffers when its socket is taken over.
-Result<void> empty_buffers(PGconn* conn) {
-  if (PQsetnonblocking(conn, 1) != 0 || PQconsumeInput(conn) != 1)
-    return login_error(conn);
-  while (PGnotify* n = PQnotifies(conn)) PQfreemem(n);
-  const int flags = ::fcntl(PQsocket(conn), F_GETFL);
-  ::fcntl(PQsocket(conn), F_SETFL, flags | O_NONBLOCK);
-  return {};
-}
-
-}  // namespace
-
-Result<LoggedIn> log_in(const Backend& backend, const Credentials& credentials, const LoginCheck& check,
-                        Deadline deadline) {
-  ConnParams params = backend.id().params;
-  set(params, "dbname", backend.dbname());
-  auto conn = connect_blocking(params, effective_credentials(backend, credentials), deadline);
-  if (!conn) return conn.take_error();
-  LoggedIn in;
-  in.conn = std::move(*conn);
-  if (check) {
-    if (auto checked = check(in.conn.get()); !checked) return checked.take_error();
-  }
-  auto search_path = single_value(in.conn.get(), "SHOW search_path");
-  if (!search_path) return search_path.take_error();
-  in.search_path = std::move(*search_path);
-  for (const char* name : kReported)
-    if (const char* value = PQparameterStatus(in.conn.get(), name)) in.parameters.emplace_back(name, value);
-  in.backend_pid = PQbackendPID(in.conn.get());
-  if (auto emptied = empty_buffers(in.conn.get()); !emptied) return emptied.take_error();
-  return in;
+RunQuery run_query_by(PGconn* conn) {
+  return [conn](const std::string& sql) -> Result<std::vector<QueryRow>> {
+    const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(conn, sql.c_str()), &PQclear);
+    const ExecStatusType status = PQresultStatus(result.get());
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+      const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+      Error e(code ? SqlState::parse(code) : sqlstate::kConnectionFailure, trimmed(PQerrorMessage(conn)));
+      e.connection_spoilt = PQstatus(conn) == CONNECTION_BAD;
+      return e;
+    }
+    std::vector<QueryRow> rows(static_cast<std::size_t>(PQntuples(result.get())));
+    for (int r = 0; r < PQntuples(result.get()); ++r)
+      for (int c = 0; c < PQnfields(result.get()); ++c) {
+        auto& cell = rows[static_cast<std::size_t>(r)].emplace_back();
+        if (!PQgetisnull(result.get(), r, c)) cell.emplace(PQgetvalue(result.get(), r, c));
+      }
+    return rows;
+  };
 }
 
 Connector::Connector(unsigned threads) {

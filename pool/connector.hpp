@@ -1,5 +1,5 @@
-// Connector: threads that log in to servers by libpq, off the workers (DNS blocks; SCRAM and TLS cost CPU), send
-// cancels, and run other short blocking jobs. The socket of a finished login is then driven raw (design §3).
+// Connector: threads for what blocks, off the workers: logins (DNS blocks; SCRAM and TLS cost CPU), cancels, other short jobs. And
+// connections of Weir's own by libpq (monitor, catalogs); those that serve clients are made by pool/native_login.hpp.
 // https://www.postgresql.org/docs/15/libpq-connect.html (PQconnectStart, PQconnectPoll)
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,9 +17,9 @@
 #include "base/deadline.hpp"
 #include "base/result.hpp"
 #include "pool/backend.hpp"
+#include "wire/scram_client.hpp"
 
 typedef struct pg_conn PGconn;
-typedef struct pg_cancel PGcancel;
 
 namespace weir::pool {
 
@@ -27,24 +28,30 @@ struct PgConnDeleter {
 };
 using PgConn = std::unique_ptr<PGconn, PgConnDeleter>;
 
+// Who logs in, and what proves it; what is not known is empty. A server that asks for nothing needs none of it.
 struct Credentials {
   std::string user;
-  std::string password;      // plain text; empty: none to offer
-  friend bool operator==(const Credentials&, const Credentials&) = default;
+  std::string password;      // plain text
+  std::string md5_secret{};  // "md5...", for servers that ask for MD5
+  wire::ScramKeysRef keys{}; // of a client that logged in with SCRAM, for servers with the same secret
+  [[nodiscard]] bool has_secret() const { return !password.empty() || !md5_secret.empty() || keys; }
+  friend bool operator==(const Credentials& a, const Credentials& b) {
+    const bool same_keys = a.keys == b.keys || (a.keys && b.keys && *a.keys == *b.keys);
+    return same_keys && a.user == b.user && a.password == b.password && a.md5_secret == b.md5_secret;
+  }
 };
 
-// A finished login, socket non-blocking and libpq's buffers empty.
-struct LoggedIn {
-  PgConn conn;
-  int backend_pid = 0;
-  std::vector<std::pair<std::string, std::string>> parameters;   // ParameterStatus as reported
-  std::string search_path;                                       // SHOW search_path: role settings are not reported
-};
+// Runs one statement and gives its rows as text; an error that is not connection_spoilt is the statement's own.
+using QueryRow = std::vector<std::optional<std::string>>;
+using RunQuery = std::function<Result<std::vector<QueryRow>>(const std::string& sql)>;
+// Is this server the right one? Asked in every new connection; its error refuses it.
+using LoginCheck = std::function<Result<void>(const RunQuery&)>;
+[[nodiscard]] RunQuery run_query_by(PGconn* conn);
 
 // Blocks the calling thread until logged in, refused, or the deadline. Every parameter is explicit; `overrides` win over
 // the backend's own. Errors carry the server's SQLSTATE where it sent one, else 08006 with connection_spoilt.
 [[nodiscard]] Result<PgConn> connect_blocking(const ConnParams& params, const Credentials& credentials, Deadline deadline);
-// What is to be sent to libpq for this backend: its parameters, its own user and password before the client's.
+// Who logs in to this backend: its own user and password before the client's.
 [[nodiscard]] Credentials effective_credentials(const Backend& backend, const Credentials& client);
 
 class Connector {
@@ -66,11 +73,5 @@ class Connector {
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
-
-// One complete login as a pool's server: connects, checks the identity (`check` is given the open connection; its error refuses it),
-// reads search_path, empties libpq's buffers. Blocks.
-using LoginCheck = std::function<Result<void>(PGconn*)>;
-[[nodiscard]] Result<LoggedIn> log_in(const Backend& backend, const Credentials& credentials, const LoginCheck& check,
-                                      Deadline deadline);
 
 }  // namespace weir::pool

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/strings.hpp"
+
 namespace weir::pool {
 
 namespace {
@@ -21,13 +23,17 @@ Pools::~Pools() {
 }
 
 std::shared_ptr<Pool> Pools::get(const std::shared_ptr<Backend>& backend, const Credentials& credentials,
-                                 const PoolSettings& settings, const LoginCheck& check) {
+                                 const PoolSettings& settings, const LoginCheck& check,
+                                 const std::vector<std::shared_ptr<Budget>>& limits) {
   // Clients of different names share a pool where the backend's own user serves all of them.
   const Credentials login = effective_credentials(*backend, credentials);
   std::lock_guard lock(mutex_);
   for (const auto& pool : pools_)
-    if (&pool->backend() == backend.get() && pool->credentials() == login && !pool->retired()) return pool;
-  pools_.push_back(std::make_shared<Pool>(*this, backend, login, settings, check));
+    if (&pool->backend() == backend.get() && pool->user() == login.user && !pool->retired()) {
+      pool->offer(login);
+      return pool;
+    }
+  pools_.push_back(std::make_shared<Pool>(*this, backend, login, settings, check, limits));
   return pools_.back();
 }
 
@@ -37,6 +43,20 @@ std::shared_ptr<Budget> Pools::budget(const std::string& server, unsigned bound)
   if (!budget) budget = std::make_shared<Budget>(bound);
   budget->set_bound(bound);
   return budget;
+}
+
+std::shared_ptr<Budget> Pools::limit(const std::string& whose, std::optional<unsigned> bound) {
+  const unsigned connections = bound.value_or(0) == 0 ? Budget::kNoBound : *bound;
+  std::lock_guard lock(mutex_);
+  auto& budget = limits_[whose];
+  if (!budget) budget = std::make_shared<Budget>(connections, concat(whose, " (max_server_connections)"));
+  budget->set_bound(connections);
+  return budget;
+}
+
+std::map<std::string, std::shared_ptr<Budget>> Pools::budgets() const {
+  std::lock_guard lock(mutex_);
+  return budgets_;
 }
 
 std::vector<std::shared_ptr<Pool>> Pools::all() const {
@@ -53,15 +73,28 @@ void Pools::idle_event(unsigned worker, std::uint64_t server_id) {
   for (const auto& pool : all()) pool->idle_event(worker, server_id);
 }
 
-void Pools::serve_starving(const Budget& budget, const Pool* except) {
-  for (const auto& pool : all())
-    if (pool.get() != except && &pool->backend().budget() == &budget) pool->tick(Clock::now());
+// Whoever cannot use it now (another bound refused it, its logins fail) leaves the head of the line to the next.
+void Pools::feed(Budget& budget) {
+  for (auto first = budget.hungriest(); first;) {
+    first->open_now(Clock::now());
+    auto next = budget.hungriest();
+    if (next == first) return;
+    first = std::move(next);
+  }
 }
 
 bool Pools::relieve(const Budget& budget, const Pool* except) {
-  for (const auto& pool : all())
-    if (pool.get() != except && &pool->backend().budget() == &budget && pool->close_one_idle()) return true;
-  return false;
+  std::shared_ptr<Pool> chosen;
+  std::optional<TimePoint> since;
+  for (const auto& pool : all()) {
+    if (pool.get() == except || !pool->counts_in(budget)) continue;
+    if (const auto idle = pool->longest_idle(); idle && (!since || *idle < *since)) {
+      since = idle;
+      chosen = pool;
+    }
+  }
+  if (chosen) chosen->close_longest_idle();
+  return chosen != nullptr;
 }
 
 void Pools::maintain() {
