@@ -49,7 +49,7 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
   auto conn = pool::connect_blocking(maintenance_params(database, *shard.primary), {}, deadline);
   if (!conn) return conn.take_error();
   if (check)
-    if (auto checked = check(conn->get()); !checked) return checked.take_error();
+    if (auto checked = check(pool::run_query_by(conn->get())); !checked) return checked.take_error();
   if (auto begun = exec(conn->get(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", PGRES_COMMAND_OK); !begun) return begun.take_error();
   schema::CatalogBuilder builder(database);
   LoadedCatalog loaded;

@@ -15,6 +15,8 @@
 #include "base/result.hpp"
 #include "base/strings.hpp"
 #include "config/load.hpp"
+#include "proxy/capacity.hpp"
+#include "proxy/client_tls.hpp"
 #include "schema/catalog.hpp"
 #include "schema/identity.hpp"
 
@@ -26,7 +28,6 @@ using Row = std::vector<std::optional<std::string>>;
 
 constexpr int kOldestServer = 120000;      // PQserverVersion() of the oldest release whose catalogs are read right
 constexpr int kParserMajor = 15;           // libpg_query's
-constexpr unsigned kSpareConnections = 2;  // cancel requests, and weirctl
 
 // One line, as every finding is.
 std::string flattened(std::string_view text) {
@@ -114,17 +115,6 @@ Result<Params> params_of(const config::Database& database, const std::string& co
   params.emplace("passfile", "/dev/null/none");
   params.emplace("fallback_application_name", "weir check");
   return params;
-}
-
-std::string server_of(const Params& params) {
-  const auto host = params.contains("host") ? params.find("host") : params.find("hostaddr");
-  const auto port = params.find("port");
-  return concat(host == params.end() ? "" : host->second, ":", port == params.end() ? "5432" : port->second);
-}
-
-std::string server_of(const std::string& conninfo) {
-  Params params;
-  return overlay(conninfo, params) ? server_of(params) : conninfo;
 }
 
 // A login at one server, with statements that wait at most 10 s.
@@ -249,37 +239,10 @@ std::string text_of(const Error& error) {
   return error.hint.empty() ? error.message : concat(error.message, ". ", error.hint);
 }
 
-// Connections that Weir may hold to each server (host and port), and which server's bound was looked at already.
-class Demand {
- public:
-  explicit Demand(const config::Settings& settings) : bound_(settings.pool.max_per_backend) {
-    for (const config::Database& database : settings.databases)
-      for (const config::Shard& shard : database.shards) {
-        ++backends_[server_of(shard.primary)];
-        for (const config::Replica& replica : shard.replicas) ++backends_[server_of(replica.conninfo)];
-      }
-  }
-
-  // What is wrong with a server that gives ordinary users `connections`; empty: nothing, or said before.
-  std::string mistake(const std::string& server, std::int64_t connections) {
-    const unsigned reserve = backends_[server] + kSpareConnections;
-    if (!seen_.insert(server).second || connections >= bound_ + reserve) return {};
-    return concat(
-        "gives ", std::to_string(connections), " connections (max_connections less those reserved), but Weir may take ",
-        std::to_string(bound_ + reserve), ": pool.max_per_backend = ", std::to_string(bound_), " and ",
-        std::to_string(reserve), " for monitoring and cancelling; raise max_connections or lower pool.max_per_backend");
-  }
-
- private:
-  unsigned bound_;
-  std::map<std::string, unsigned> backends_;
-  std::set<std::string> seen_;
-};
-
 class DatabaseCheck {
  public:
-  DatabaseCheck(const config::Database& database, Demand& demand, Findings& findings)
-      : database_(database), demand_(demand), findings_(findings) {}
+  DatabaseCheck(const config::Database& database, Capacity& capacity, Findings& findings)
+      : database_(database), capacity_(capacity), findings_(findings) {}
 
   void run() {
     for (const config::Shard& shard : database_.shards) {
@@ -310,7 +273,7 @@ class DatabaseCheck {
     }
     facts = std::move(*found);
     check_version(at, connection->version());
-    const std::string mistake = demand_.mistake(server_of(conninfo), facts.connections);
+    const std::string mistake = capacity_.mistake(server_of(conninfo), facts.connections);
     if (!mistake.empty()) findings_.error(at, mistake);
     return std::move(*connection);
   }
@@ -396,7 +359,7 @@ class DatabaseCheck {
   }
 
   const config::Database& database_;
-  Demand& demand_;
+  Capacity& capacity_;
   Findings& findings_;
   std::string primary_system_;  // of the shard being looked at
   std::string cluster_;         // of the first identity found
@@ -424,10 +387,12 @@ int run_check(const std::string& path, bool connect, std::ostream& out) {
   }
   const auto& settings = std::get<config::Settings>(loaded);
   check_console_users(settings, findings);
+  if (auto tls = load_client_tls(settings.tls); !tls)
+    findings.error(settings.file, concat(tls.error().message, ". ", tls.error().hint));
   if (connect) {
     forget_environment();
-    Demand demand(settings);
-    for (const config::Database& database : settings.databases) DatabaseCheck(database, demand, findings).run();
+    Capacity capacity(settings);
+    for (const config::Database& database : settings.databases) DatabaseCheck(database, capacity, findings).run();
   }
   return findings.finish(path);
 }

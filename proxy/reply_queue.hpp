@@ -17,6 +17,8 @@ enum class Expect : std::uint8_t {
   close,           // CloseComplete
   function_call,   // FunctionCallResponse, then ReadyForQuery
   sync,            // ReadyForQuery
+  settings,        // the proxy's own Query in front of a batch that makes the server's settings the client's: up to ReadyForQuery
+  own_sync,        // ReadyForQuery for a Sync of the proxy's own
   local,           // nothing from the server: the proxy's own bytes (`op` says which) go out at this place
   poison,          // an error made on purpose, to be replaced by the proxy's own
 };
@@ -27,6 +29,7 @@ struct Expected {
   Expect kind = Expect::query;
   bool swallow = false;      // the client did not ask for it
   std::uint32_t op = 0;      // index of the client's message in its batch
+  std::uint64_t statement = 0;   // parse, close: the id of the shared statement; 0: the client's own message
 };
 
 // Grows to the longest pipeline seen and then allocates no more.
@@ -38,15 +41,21 @@ class ReplyQueue {
   void pop() {
     if (++head_ == items_.size()) clear();
   }
-  // After an ErrorResponse the server skips to the next Sync: drops what is before it. `dropped` is called for each.
+  // After an ErrorResponse the server skips to the next Sync: drops what is before it. `dropped` is called for each, the last one first,
+  // so that it can undo them.
   template <class F>
   void drop_to_sync(F&& dropped) {
-    while (!empty() && front().kind != Expect::sync) {
-      const Expected e = front();
-      pop();
-      dropped(e);
-    }
+    std::size_t to = head_;
+    while (to < items_.size() && items_[to].kind != Expect::sync && items_[to].kind != Expect::own_sync) ++to;
+    drop(to, dropped);
   }
+  // The same for all of them.
+  template <class F>
+  void drop_all(F&& dropped) {
+    drop(items_.size(), dropped);
+  }
+  // The client does not get the first reply after all.
+  void swallow_front() { items_[head_].swallow = true; }
   // COPY IN makes the server ignore Syncs already sent.
   // True: there was one.
   bool drop_syncs() {
@@ -58,12 +67,31 @@ class ReplyQueue {
     if (head_ == items_.size()) clear();
     return to < before;
   }
+  // The first reply that the server owes.
+  [[nodiscard]] const Expected* first_owed() const {
+    for (std::size_t i = head_; i < items_.size(); ++i)
+      if (items_[i].kind != Expect::local) return &items_[i];
+    return nullptr;
+  }
+  // The next Sync, the client's or the proxy's.
+  [[nodiscard]] const Expected* next_sync() const {
+    for (std::size_t i = head_; i < items_.size(); ++i)
+      if (items_[i].kind == Expect::sync || items_[i].kind == Expect::own_sync) return &items_[i];
+    return nullptr;
+  }
   void clear() {
     items_.clear();
     head_ = 0;
   }
 
  private:
+  template <class F>
+  void drop(std::size_t to, F&& dropped) {
+    for (std::size_t i = to; i > head_; --i) dropped(items_[i - 1]);
+    head_ = to;
+    if (empty()) clear();
+  }
+
   std::vector<Expected> items_;
   std::size_t head_ = 0;
 };

@@ -9,12 +9,13 @@ namespace weir::proxy {
 namespace {
 constexpr std::size_t kMaxShort = 10000;       // PQ_SMALL_MESSAGE_LIMIT
 constexpr Duration kCleanUpTime = std::chrono::seconds(5);
-constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
+constexpr unsigned kLocalAtOnce = 64;          // batches answered without a server before others on the worker have their turn
+constexpr unsigned kHotLines = 10;             // of a Session, from its waiter on
 constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
 }  // namespace
 
 Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client)
-    : worker_(worker), id_(id), client_(std::move(client)), waiter_(worker.loop()), timer_(waiter_) {
+    : worker_(worker), id_(id), client_(std::move(client)), waiter_(worker.loop(), kHotLines), timer_(waiter_) {
   client_->set_waiter(&waiter_);
   request_.waiter = &waiter_;
   request_.worker = worker.index();
@@ -26,12 +27,15 @@ Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> 
 Session::~Session() {
   // Cut off in mid-flight (the worker stops): nothing may point at this session afterwards.
   task_ = {};
+  if (tls_) tls_->abandon();
+  if (admitted_) worker_.proxy().client_left();
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
   if (queued_at_) queued_at_->cancel(request_);
+  return_permit();
   for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
     if (server) {
       if (server->socket) server->socket->set_waiter(nullptr);
-      server->pool->discard(server);
+      server->pool->discard(server, pool::CloseReason::unclean);
     }
 }
 
@@ -42,6 +46,7 @@ void Session::start() {
 
 net::Task<> Session::run() {
   if (const bool entered = co_await login(); entered) {
+    if (!tls_) client_->receive_ahead();
     if (console_)
       co_await serve_console();
     else
@@ -53,9 +58,14 @@ net::Task<> Session::run() {
 
 net::Task<> Session::serve() {
   for (;;) {
+    if (end_with_ && end_now_) {
+      fatal(*end_with_);
+      co_return;
+    }
     state_ = State::idle;
     BatchEnd end{};
     if (!gather(end)) end = co_await read_batch();
+    said_goodbye_ = end == BatchEnd::terminate;
     if (end == BatchEnd::closed || end == BatchEnd::terminate) co_return;
     state_ = State::active;
     last_request_ = worker_.loop().now();
@@ -63,13 +73,19 @@ net::Task<> Session::serve() {
       planned = true;
       plan_batch(end);
       if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
-      if (!answer_locally(end)) {
+      if (answer_locally(end)) {
+        if (end != BatchEnd::flush) database_->stats.local_queries.add();
+        ++local_in_turn_;
+      } else {
+        local_in_turn_ = 0;
         aside_ = only_prepares(end);
         Outcome outcome = Outcome::retry;
         for (int attempt = 0; outcome == Outcome::retry; ++attempt) {
           const bool was_pinned = pinned_ != nullptr;
-          if ((attempt > 0 && plan_is_stale()) || !lease_now()) {
-            if (auto leased = co_await lease(); !leased) {
+          if ((attempt > 0 && plan_is_stale()) || unresolved_types_ || !lease_now()) {
+            auto leased = co_await lease();
+            if (leased && unresolved_types_ && !plan_is_stale()) leased = co_await resolve_types();
+            if (!leased) {
               if (client_gone()) co_return;
               if (was_pinned && !pinned_) {   // what the client kept on that server is gone
                 fatal(leased.error());
@@ -77,6 +93,7 @@ net::Task<> Session::serve() {
               }
               if (!server_ || !mid_sequence_) {
                 fail_locally(end, leased.error());
+                if (end != BatchEnd::flush) database_->stats.local_queries.add();
                 break;
               }
               // What ran before in the sequence must be rolled back by the server: it is given an error of its own.
@@ -92,6 +109,7 @@ net::Task<> Session::serve() {
           }
           translate(end);
           outcome = co_await pump(attempt < 2);
+          if (outcome == Outcome::unprepared) outcome = co_await refuse_unprepared(end, attempt < 2);
         }
         if (outcome == Outcome::closed) co_return;
       }
@@ -102,6 +120,7 @@ net::Task<> Session::serve() {
     if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
     // A client that asks and never reads: what the proxy itself answers is bounded, too.
+    if (local_in_turn_ >= kLocalAtOnce) co_await yield();
     while (out_.size() > kMaxControl) {
       if (client_eof_ || client_->hung_up() || (end_with_ && end_now_)) co_return;
       stash();
@@ -109,6 +128,20 @@ net::Task<> Session::serve() {
       flush_client();
     }
   }
+}
+
+// Lets the others on this worker have their turn.
+net::Task<> Session::yield() {
+  local_in_turn_ = 0;
+  stash();
+  bool others_went = false;
+  worker_.loop().post([&worker = worker_, id = id_, &others_went] {
+    if (Session* session = worker.find_session(id)) {
+      others_went = true;
+      session->waiter_.notify();
+    }
+  });
+  while (!others_went) co_await waiter_.wait();
 }
 
 // The client's transaction has failed, the server's has not: it must, before it is told to end. Then it answers COMMIT, and whatever
@@ -170,6 +203,7 @@ void Session::end_batch() {
   scanned_ = 0;
   ops_.clear();
   decision_ = {};
+  runs_again_ = 0;
 }
 
 // Adds complete messages to the batch. True: the batch is complete (or `end` says why there will be none).
@@ -260,17 +294,15 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
 
 net::Task<Session::BatchEnd> Session::read_batch() {
   BatchEnd end{};
-  timer_.arm((in_transaction() || mid_sequence_) && server_ ? Deadline::after(worker_.loop().now(), worker_.topology()->settings->pool.idle_transaction_timeout)
-                                         : Deadline::never());
+  arm_idle_timer();
   while (!gather(end)) {
     if (receive_from_client()) continue;
     if (!flush_client() || must_end() || (end_with_ && !in_transaction())) {
       if (end_with_) fatal(*end_with_);
       co_return BatchEnd::closed;
     }
-    if (server_ && timer_.fired()) {
-      fatal({sqlstate::kIdleInTransactionTimeout, "terminating connection due to idle-in-transaction timeout",
-             "See pool.idle_transaction_timeout."});
+    if (timer_.fired()) {
+      idle_too_long();
       co_return BatchEnd::closed;
     }
     if (in_.empty() && in_.capacity() > kKeptBuffer) in_.release();
@@ -303,6 +335,7 @@ bool Session::flush_client() {
 bool Session::client_gone() const { return client_eof_ || (client_->hung_up() && !client_->may_receive()); }
 
 void Session::fatal(const Error& error) {
+  note_last_words(error);
   wire::write_error(out_, wire::Severity::fatal, error);
   flush_client();
 }
@@ -316,23 +349,29 @@ net::Task<> Session::finish() {
   client_dead_ = true;   // replies still owed are read and thrown away
   out_.clear();
   if (server_ && !server_broken_) co_await drain();
-  if (server_ && (server_broken_ || !expected_.empty() || mid_sequence_)) drop_server();
-  if (server_ && in_transaction() && transaction_ != Transaction::held && transaction_ != Transaction::held_failed)
+  if (server_ && (server_broken_ || !expected_.empty() || !to_server_.empty() || mid_sequence_)) drop_server();
+  const bool in_block = transaction_ == Transaction::open || transaction_ == Transaction::failed || settings_error_;
+  settings_error_.reset();
+  if (server_ && in_block)
     if (auto rolled_back = co_await run_own("ROLLBACK"); !rolled_back) drop_server();
   transaction_ = Transaction::none;
+  tainted_ |= pin_after_ || must_ask();   // nobody is there any more to whom it would matter what it was
+  pin_after_ = soft_after_ = false;
+  asks_ = {};
   if (pinned_) {
     if (server_ && server_ != pinned_) co_await give_back();
-    server_ = std::exchange(pinned_, nullptr);
-    pin_after_ = false;
-    tainted_ = true;
+    tainted_ |= !kept_.only(Kept::sequence);
+    server_ = unpin();
   }
   if (server_) co_await give_back();
+  if (tls_ && client_->can_send()) tls_->close();
+  note_departure();
   client_->shutdown();
 }
 
 // The client died while the server works: cancel, read what is still owed, and reuse the connection (no login storm).
 net::Task<> Session::drain() {
-  if (expected_.empty() && !mid_sequence_ && !copy_in_) co_return;
+  if (expected_.empty() && to_server_.empty() && !mid_sequence_ && !copy_in_) co_return;
   if (copy_bulk_left_ > 0) {   // the server waits for the rest of a CopyData: nothing else can be said to it
     drop_server();
     co_return;
@@ -353,8 +392,9 @@ net::Task<> Session::drain() {
     mid_sequence_ = false;
   }
   timer_.arm(Deadline::after(worker_.loop().now(), kCleanUpTime));
-  while (!expected_.empty() && !server_broken_ && !timer_.fired()) {
+  while (!server_broken_ && !timer_.fired()) {
     flush_server();
+    if (expected_.empty() && to_server_.empty()) break;
     if (!receive_from_server()) co_await waiter_.wait();
   }
   timer_.cancel();
@@ -363,11 +403,14 @@ net::Task<> Session::drain() {
 // ---- from others ----
 
 void Session::request_cancel() {
+  if (database_) database_->stats.cancels.add();
   if (state_ == State::waiting) {
     cancel_requested_ = true;
     waiter_.notify();
-  } else if (server_ && !expected_.empty() && !own_running_ && !expected_.front().swallow) {
-    send_cancel();   // never a statement of the proxy's own
+  } else if (server_ && !expected_.empty() && !own_running_) {
+    const bool settings = expected_.front().kind == Expect::settings;   // with the client's statement behind them
+    cancelled_settings_ |= settings;
+    if (settings || !expected_.front().swallow) send_cancel();   // never a statement of the proxy's own
   }
 }
 
@@ -377,8 +420,9 @@ void Session::terminate(Error why, bool now) {
   waiter_.notify();
 }
 
-void Session::cancel_delivered() {
+void Session::cancel_delivered(bool certain) {
   --cancels_in_flight_;
+  cancel_may_come_ |= !certain;
   waiter_.notify();
 }
 
@@ -396,10 +440,18 @@ ClientInfo Session::info() const {
   i.state = state_ == State::idle && in_transaction() ? "idle in transaction" : kNames[static_cast<int>(state_)];
   i.address = peer_.address;
   i.port = peer_.port;
+  const net::PeerName local = net::local_name(client_->fd());
+  i.local_address = local.address;
+  i.local_port = local.port;
   i.application_name = application_name_;
+  i.server_user = server_user_;
+  i.console = console_;
+  if (tls()) i.tls = tls()->description();
   const pool::Server* server = server_ ? server_ : pinned_;
   i.server_pid = server ? server->backend_pid : 0;
+  i.server_id = server ? server->id : 0;
   i.pinned = pinned_ != nullptr;
+  if (i.pinned) i.pin_reason = kept_.reasons();
   i.connected = connected_;
   i.last_request = last_request_;
   if (state_ == State::waiting) i.wait = worker_.loop().now() - request_.since;

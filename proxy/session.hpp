@@ -13,14 +13,21 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/held.hpp"
 #include "net/loop.hpp"
+#include "net/server_tls.hpp"
 #include "net/socket.hpp"
 #include "net/task.hpp"
 #include "pool/pool.hpp"
+#include "proxy/auth_query.hpp"
+#include "proxy/kept.hpp"
+#include "proxy/portals.hpp"
 #include "proxy/reply_queue.hpp"
 #include "proxy/settings_state.hpp"
 #include "proxy/statements.hpp"
+#include "proxy/survey.hpp"
 #include "proxy/worker.hpp"
+#include "router/prepared_text.hpp"
 #include "wire/messages.hpp"
 
 namespace weir::proxy {
@@ -28,10 +35,14 @@ namespace weir::proxy {
 // For SHOW CLIENTS.
 struct ClientInfo {
   std::uint64_t id = 0;
-  std::string user, database, state, address, application_name;
-  std::uint16_t port = 0;
+  std::string user, database, state, address, local_address, application_name;
+  std::string server_user;              // whose pools it uses
+  std::string tls;                      // version and cipher; empty: none
+  std::string pin_reason;               // "temporary table, advisory lock"
+  std::uint16_t port = 0, local_port = 0;
+  std::uint64_t server_id = 0;          // 0: it has none now
   int server_pid = 0;
-  bool pinned = false;
+  bool pinned = false, console = false;
   TimePoint connected{}, last_request{};
   Duration wait{};
   std::size_t prepared = 0;
@@ -40,6 +51,8 @@ struct ClientInfo {
 class Session {
  public:
   static constexpr std::uint8_t kFlush[] = {'H', 0, 0, 0, 4};   // a Flush message
+  // Types of messages a client may send once it is in.
+  static constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
   // Messages that must be held whole before they can be routed are bounded by this; COPY data and results stream.
   static constexpr std::size_t kMaxHeld = 64 << 20;
   // A reply that must be read whole (ErrorResponse, ReadyForQuery ...) is held up to this; longer ones are passed on as they come.
@@ -59,12 +72,25 @@ class Session {
   void request_cancel();
   // Ends the session with a FATAL error as soon as it is between statements; `now`: at once.
   void terminate(Error why, bool now);
-  // The server acknowledged that a cancel was delivered (or could not be).
-  void cancel_delivered();
+  // A step of its TLS handshake is done.
+  void handshake_stepped(net::ServerTls::Step step);
+  // What auth_query found of its user; whether the password it gave fits.
+  void looked_up(LookUp answer);
+  void password_judged(bool right);
+  // A cancel was delivered, or will never be; not `certain`: it may still come.
+  void cancel_delivered(bool certain);
   // What the admin console answers to this (console) session's query.
   void console_answer(ByteBuffer answer);
+  // Somebody waits for a server of `pool`: one that is kept for a sequence's value only goes back.
+  void give_up_soft_pin(const pool::Pool& pool);
   [[nodiscard]] ClientInfo info() const;
+  // Null: no TLS. The client's certificate, for `cert`; the hash of ours, for SCRAM-SHA-256-PLUS; what SHOW CLIENTS says.
+  [[nodiscard]] const net::ServerTls* tls() const { return tls_step_ == net::ServerTls::Step::done ? tls_.get() : nullptr; }
   [[nodiscard]] const WorkerDatabase* database() const { return database_; }
+  [[nodiscard]] bool console() const { return console_; }
+  // For the metrics.
+  [[nodiscard]] ClientState client_state() const;
+  [[nodiscard]] const pool::Backend* pinned_backend() const;   // whose server it keeps; nullptr: none
   [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && state_ != State::waiting; }
 
  private:
@@ -81,7 +107,9 @@ class Session {
     router::PlanRef plan;           // Query, Parse, Bind, Execute (of a known portal)
     PreparedRef statement;          // Parse, Bind, Describe of a named statement
     InternedRef interned;
-    std::string name;               // Parse: the client's name for it (to undo)
+    std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
+    char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData); 0: see translate_op()
+    std::unique_ptr<PreparedText> prepared;   // the text names prepared statements
   };
   // What a batch as a whole asks for.
   struct Decision {
@@ -92,21 +120,18 @@ class Session {
     std::optional<schema::ShardId> shard;
     WriteMarks::Scope scope;        // what it reads and writes
     router::Effects effects;
-    std::optional<Error> error;     // the op at `error_at` fails with it
+    Held<Error> error;              // the op at `error_at` fails with it
     std::size_t error_at = 0;
     bool check_only = false;        // text our parser rejects on a sharded database: Parse alone
   };
-  struct Portal {
-    std::string name;
-    router::PlanRef plan;
-    std::string sql;                // of SET and the like only
-  };
-  enum class Outcome : std::uint8_t { done, retry, closed };
+  // unprepared: the server refused the session's settings, and with them the batch.
+  enum class Outcome : std::uint8_t { done, retry, closed, unprepared };
 
   // --- life (session.cpp) ---
   net::Task<> run();
   net::Task<> serve();
   net::Task<> fail_on_server();
+  net::Task<> yield();
   net::Task<BatchEnd> read_batch();
   void end_batch();
   void consume(std::size_t n);
@@ -122,21 +147,41 @@ class Session {
   void notice(const Error& notice);
   [[nodiscard]] bool must_end() const { return client_gone() || (end_now_ && end_with_); }
 
-  // --- login (session_login.cpp) ---
-  net::Task<bool> login();
+  // --- before authentication (session_startup.cpp) ---
   net::Task<bool> read_startup(wire::Startup& startup);
-  [[nodiscard]] bool choose_mode();
-  [[nodiscard]] bool negotiate(const wire::Startup& startup);
-  net::Task<bool> authenticate(bool console);
-  net::Task<bool> authenticate_scram();
+  net::Task<bool> answer_encryption_request(bool is_tls, std::size_t size);
+  net::Task<bool> start_tls(std::shared_ptr<const net::TlsContext> context, bool direct);
+  [[nodiscard]] bool may_go_on(const wire::Startup& startup);
+  void negotiate(const wire::Startup& startup);
+  [[nodiscard]] bool refuse_replication(const wire::Startup& startup);
+  [[nodiscard]] bool is_local() const;   // came by a unix socket
+
+  // --- who it is (session_auth.cpp) ---
+  enum class Answer : std::uint8_t { right, wrong, gone };   // gone: the client must go, and was told why where it can be told
+  net::Task<bool> authenticate(const std::string& database);
+  [[nodiscard]] const config::HbaLine* find_hba_line(const config::Hba& hba, std::string_view database);
+  [[nodiscard]] bool check_certificate(config::HbaMethod method, config::HbaLine::Certificate wanted);
+  net::Task<bool> authenticate_by_password(config::HbaMethod method, const std::string& database);
+  net::Task<UserSecretRef> find_secret(const std::string& database, std::string& reason);
+  bool refuse_client(config::HbaMethod method, std::string_view reason);
+  Answer refuse_answer(const Error& error);
+  net::Task<Answer> ask_scram(const UserSecret& secret, pool::Credentials& proof);
+  net::Task<Answer> ask_md5(const UserSecret& secret);
+  net::Task<Answer> ask_cleartext(UserSecretRef secret, pool::Credentials& proof);
   // The next message of type 'p'; its body lasts until the next suspension. none: the client must go (it was told why).
   net::Task<std::optional<ByteView>> read_auth_message();
+  net::Task<std::optional<std::string>> read_password();
+
+  // --- login (session_login.cpp) ---
+  net::Task<bool> login();
+  [[nodiscard]] bool choose_mode();
   net::Task<bool> wait_for_bytes();
   [[nodiscard]] Result<std::vector<Setting>> startup_settings(const wire::Startup& startup) const;
   net::Task<bool> enter_database(const wire::Startup& startup);
   net::Task<Result<void>> lease_home();
   net::Task<Result<void>> learn_defaults();
   net::Task<Result<void>> try_settings(std::vector<Setting> settings);
+  std::string tag_servers(std::string_view application_name);
   void greet();
   net::Task<> serve_console();
   net::Task<> run_console_query(std::string_view sql);
@@ -147,23 +192,27 @@ class Session {
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
   void forget_new_names();
+  void forget_new_name(const Op& op);
   void plan_query(Op& op, ByteView body);
   void plan_parse(Op& op, ByteView body);
   void plan_bind(Op& op, ByteView body);
   void plan_named(Op& op, ByteView body);
   void plan_execute(Op& op, ByteView body);
   PreparedStatement* find_statement(Op& op, std::string_view name);
-  void remember_portal(std::string_view name, const router::PlanRef& plan, const PreparedStatement& statement);
-  [[nodiscard]] const Portal* find_portal(std::string_view name) const;
   void refresh_context();
   void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
   void use_shard(schema::ShardId shard);
   void refuse(Error error);
   void replan(PreparedStatement& statement);
+  void read_into(PreparedStatement& statement, const wire::ParseView& parse);
   [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
+
+  // --- what needs no server (session_local.cpp) ---
   bool answer_locally(BatchEnd end);
+  [[nodiscard]] static Error transaction_is_aborted();
+  [[nodiscard]] bool is_local(const Op& op) const;
   [[nodiscard]] bool only_prepares(BatchEnd end) const;
   [[nodiscard]] bool is_local(const router::Plan& plan) const;
   void run_local(const router::Plan& plan, std::string_view sql);
@@ -179,6 +228,39 @@ class Session {
   [[nodiscard]] bool ends_failed_transaction() const;
   void leave_transaction(bool committed);
 
+  // --- names of prepared statements in SQL (session_prepared.cpp) ---
+  void plan_prepared_query(Op& op, std::string_view sql);
+  void plan_prepared_parse(Op& op);
+  void plan_prepared_bind(Op& op, const wire::BindView& bind, const PreparedStatement& statement);
+  void plan_prepared_describe(Op& op, const PreparedStatement& statement);
+  void plan_prepared_execute(Op& op, const Portal& portal);
+  void plan_prepare(Op& op, std::string_view sql);
+  void plan_deallocate(Op& op);
+  void restore_names(Op& op);
+  bool name_on_server(Op& op, std::string_view sql);
+  bool plan_use(PreparedText& text, const router::PreparedUse& use, const router::PreparedPlace& place, std::string_view sql, bool alone);
+  [[nodiscard]] std::optional<StatementNames::Entry> find_for_use(const PreparedText& text, std::string_view name);
+  bool prepare_in_text(PreparedText::Use& use, const router::PreparedPlace& place, std::string_view sql);
+  void execute_as(Op& op, const PreparedStatement& statement);
+  void count_in_executed(const PreparedStatement& statement, const router::PreparedUse& use);
+  [[nodiscard]] bool fits_client(std::string_view name, const PreparedStatement& statement);
+  [[nodiscard]] bool is_aborted() const;
+  [[nodiscard]] net::Task<Result<void>> resolve_types();
+  [[nodiscard]] net::Task<Result<std::vector<std::uint32_t>>> types_by_name(std::string_view names);
+  void types_are_known(PreparedStatement& statement, std::vector<std::uint32_t> types);
+  void translate_prepare(std::size_t index);
+  void translate_prepared_query(std::size_t index);
+  bool ensure_used(std::size_t index);
+  void ensure_on_server(const InternedStatement& statement, std::size_t index, bool asked);
+  void on_prepared_complete(const Op& op);
+  void write_local_reply(const Op& op);
+  bool translate_error(const wire::Message& error, const Op* op);
+  [[nodiscard]] std::string with_client_names(std::string_view text, const Op* op) const;
+  [[nodiscard]] bool will_run_again(const wire::Message& error) const;
+  void forget_stale(const Op& op);
+  [[nodiscard]] bool own_sync_follows() const;
+  void read_own_row(const wire::Message& row);
+
   // --- a server for it (session_lease.cpp) ---
   // Each has a fast form for the steady state, without a coroutine frame.
   [[nodiscard]] bool lease_now();
@@ -192,10 +274,8 @@ class Session {
   [[nodiscard]] std::optional<Error> does_not_fit() const;
   [[nodiscard]] std::string_view shard_name(schema::ShardId shard) const;
   [[nodiscard]] net::Task<Result<pool::Server*>> wait_in_queue(pool::Pool& pool);
+  void still_queued(const pool::Pool& pool, Duration waited);
   void adopt_server(pool::Server* server, schema::ShardId shard);
-  [[nodiscard]] bool needs_preparing() const;
-  [[nodiscard]] net::Task<Result<void>> prepare_server();
-  [[nodiscard]] net::Task<Result<void>> prepare_held_server();
   [[nodiscard]] bool was_held() const;
   [[nodiscard]] net::Task<Result<void>> discard_all();
   // Runs statements of the proxy's own; replies are not the client's. Collects ParameterStatus if asked.
@@ -203,7 +283,51 @@ class Session {
                                                 std::vector<std::pair<std::string, std::string>>* parameters = nullptr);
   [[nodiscard]] bool give_back_now();
   net::Task<> give_back();
+  net::Task<> await_cancels();
   void drop_server();
+
+  // --- what the server must be told first (session_settings.cpp) ---
+  [[nodiscard]] bool needs_preparing() const;
+  [[nodiscard]] bool needs_sequences() const;
+  [[nodiscard]] bool settings_fit_one_query() const;
+  [[nodiscard]] bool may_prefix() const;
+  void send_settings();
+  [[nodiscard]] net::Task<Result<void>> run_settings();
+  [[nodiscard]] net::Task<Result<void>> prepare_server();
+  [[nodiscard]] net::Task<Result<void>> prepare_held_server();
+  void on_settings_applied(char status);
+  void discard_reply(const wire::Message& message);
+  void undo_on_server(const Expected& skipped);
+  net::Task<Outcome> refuse_unprepared(BatchEnd end, bool may_retry);
+  [[nodiscard]] bool replies_are_own() const;
+
+  // --- limits in time (session_timeouts.cpp) ---
+  void arm_idle_timer();
+  void idle_too_long();
+  void transaction_too_long();
+  void arm_running_timer();
+  [[nodiscard]] bool runs_too_long();
+
+  // --- what it keeps (session_keep.cpp) ---
+  using OwnRows = std::vector<std::vector<std::optional<std::string>>>;
+  struct Asks {
+    bool settings = false;   // what is set in the session
+    bool holds = false;      // what keeps the server
+  };
+  void note_effects();
+  void note_setting_names();
+  [[nodiscard]] bool must_ask() const;
+  net::Task<> ask_server();
+  void learn_settings(const OwnRows& rows);
+  [[nodiscard]] static KeptSet holds_in(const OwnRows& rows);
+  void take_own_row(ByteView body);
+  [[nodiscard]] bool needs_permit() const;
+  [[nodiscard]] std::optional<Error> take_permit();
+  [[nodiscard]] bool has_permit(pool::Pool& pool);
+  void return_permit();
+  void set_soft(bool soft);
+  [[nodiscard]] bool keep_server();
+  pool::Server* unpin();
 
   // --- sending (session_send.cpp) ---
   void translate(BatchEnd end);
@@ -214,10 +338,12 @@ class Session {
   void translate_check_only(BatchEnd end);
   void pass_on(ByteView message);
   [[nodiscard]] bool raw_now() const;
-  void ensure_prepared(std::size_t index);
   [[nodiscard]] bool may_stay_raw() const;
   void ensure_unnamed();
-  void evict_prepared();
+  [[nodiscard]] const PreparedStatement& unnamed_before() const { return unnamed_replaced_ ? unnamed_before_ : unnamed_; }
+  void restore_unnamed(std::size_t failed);
+  void take_unnamed_back();
+  void evict_prepared(std::size_t bytes);
   void send_held_begin();
   void poison(const Error& error);
   bool send_to_server(ByteView bytes);
@@ -245,6 +371,7 @@ class Session {
   void to_client(ByteView bytes);
   void flush_own();
   Outcome lost_server(bool may_retry);
+  [[nodiscard]] bool spoke_of_the_batch() const;
   [[nodiscard]] const Op* completed_op() const;
   [[nodiscard]] std::string text_of(const Op& op) const;
   void apply_verb(const router::Plan& plan, const Op& op, std::string_view tag);
@@ -253,79 +380,50 @@ class Session {
   bool process_idle_server(pool::Server& server);
   void send_cancel();
 
+  // --- what it tells of itself (session_observe.cpp) ---
+  void note_arrival();
+  void note_departure();
+  void note_last_words(const Error& error);
+  void note_query(Duration took);
+  void note_slow_query(Duration took);
+  [[nodiscard]] std::string_view text_of_batch() const;
+
+  // Ordered by how often they are touched: of a thousand clients none finds its lines in the cache, so what every statement needs stands together.
   Worker& worker_;
   const std::uint64_t id_;
+  std::shared_ptr<net::ServerTls> tls_;   // outlives the socket; shared with a running step of the handshake
   std::unique_ptr<net::Socket> client_;
   net::Waiter waiter_;
   net::Timer timer_;
-  net::Task<> task_;
   State state_ = State::login;
-
-  // the client
-  WorkerDatabase* database_ = nullptr;
-  std::string user_, application_name_;
+  Transaction transaction_ = Transaction::none;
   config::PoolMode mode_ = config::PoolMode::transaction;
-  std::string server_user_;             // the role on its servers: the backend string's user, else user_
-  UserPools* pools_ = nullptr;
-  std::string default_search_path_;     // of the login on its servers
-  bool standard_conforming_strings_ = true;
-  bool safe_encoding_ = true;
-  bool server_encoding_ = true;         // client_encoding is the server's
-  wire::CancelKey key_;
-  net::PeerName peer_;
-  TimePoint connected_{}, last_request_{};
-
-  // input: unconsumed bytes, in the loop's receive buffer (borrowed) or in in_
-  ByteBuffer in_;
-  ByteView input_;
-  bool borrowed_ = false;
-  std::size_t scanned_ = 0;             // how much of input_ is in ops_
+  bool borrowed_ = false;               // input_ is in the loop's receive buffer, not in in_
   bool client_eof_ = false;             // or a failed socket
   bool client_dead_ = false;            // nobody reads replies any more
   bool late_copy_data_ = false;         // the batch holds messages that are dropped
-  std::vector<Op> ops_;
   bool skip_to_sync_ = false;           // an error was answered in the middle of a pipeline
-
-  // the statement's way
-  Decision decision_;
-  std::vector<Portal> portals_;
-  StatementNames names_;
-  PreparedStatement unnamed_;
   bool has_unnamed_ = false;
-  SettingsRef context_of_;              // the settings that context() was made for
-  std::uint64_t planned_generation_ = 0;  // the router's when the batch was planned
+  bool had_unnamed_ = false;            // before the batch
+  bool unnamed_replaced_ = false;       // by the batch, of which messages may still mean unnamed_before_
   bool raw_ = true;                     // the batch can be forwarded byte for byte
   bool sending_raw_ = false;
-  SessionSettings settings_;
+  bool standard_conforming_strings_ = true;
+  bool safe_encoding_ = true;
+  bool server_encoding_ = true;         // client_encoding is the server's
   bool set_locally_ = false;            // SET LOCAL ran in this transaction
-  std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
-  Transaction transaction_ = Transaction::none;
   bool begin_read_only_ = false;
   bool failed_locally_ = false;         // the server's transaction is fine, the client's is not
   bool aside_ = false;                  // the batch runs outside of the held transaction
-  std::vector<std::string> held_;       // BEGIN and what followed it, until a shard is known
-  std::optional<schema::ShardId> transaction_shard_;
   bool transaction_wrote_ = false;
-  WriteMarks::Scope transaction_scope_; // what it wrote, marked again when it ends
-
-  // the server
-  pool::Server* server_ = nullptr;      // in use now
-  pool::Server* pinned_ = nullptr;      // keeps session state; may be == server_
-  schema::ShardId server_shard_ = 0;
   bool server_is_replica_ = false;
   bool tainted_ = false;                // DISCARD ALL before it goes back
+  bool pinned_tainted_ = false;         // so, too, the one that is kept
   bool pin_after_ = false;
+  bool soft_after_ = false;             // keep it for its sequences' values, if that costs nobody anything
   bool mid_sequence_ = false;           // a Flush was answered, its Sync has not come
-  pool::Request request_;
-  std::shared_ptr<pool::Pool> queued_at_;   // request_ is in its queue
   bool read_leased_ = false;
-  schema::ShardId pinned_shard_ = 0;
   bool own_running_ = false;            // a statement of the proxy's own is on its way
-  std::vector<std::pair<std::string, std::string>>* own_parameters_ = nullptr;
-  ByteBuffer to_server_;                // what the server's socket did not take
-  ReplyQueue expected_;
-  ByteBuffer carry_;                    // an incomplete control message of the server
-  std::uint64_t bulk_left_ = 0;         // of a long message being passed on
   bool in_sequence_ = false;            // the batch continues a sequence that a Flush left open
   bool sequence_wrote_ = false;
   bool flush_after_ = false;            // the batch ended at COPY data: the server is to answer what it has
@@ -333,30 +431,100 @@ class Session {
   bool copy_in_ = false;
   bool copy_extended_ = false;          // started by Execute: a Sync follows the data
   bool copy_failed_ = false;            // the server said so in the middle of a CopyData
-  std::uint64_t copy_bulk_left_ = 0;    // of a CopyData being passed on
   bool server_broken_ = false;
-  std::optional<Error> server_fatal_;
-  std::optional<Error> poison_error_;
-  std::optional<Error> swallowed_error_;   // of a statement of the proxy's own
+  bool cancelled_settings_ = false;     // the client's cancel met the settings in front of the batch
   bool error_seen_ = false;             // in the batch
+  bool answered_ = false;               // something of the batch's replies was for the client
+  bool again_ = false;                  // the batch failed for a plan that is out of date, and runs again
+  bool unresolved_types_ = false;       // a PREPARE names types whose OIDs are not known
   bool rolled_back_ = false;            // the last CommandComplete said ROLLBACK
   bool discarded_ = false;              // DISCARD ALL ran in this batch: the server has no settings
-  std::uint64_t forwarded_ = 0;         // bytes of this batch's replies that went to the client
-  TimePoint sent_at_{}, transaction_began_{};
-  ByteBuffer own_;                      // the proxy's own messages, to go out at the present place of the reply stream
-
-  // output
-  ByteBuffer out_;                      // for the client: what its socket did not take, and the proxy's own replies
-
-  std::shared_ptr<const pool::Pool::Welcome> welcome_;
-  bool console_ = false;
-  std::optional<ByteBuffer> console_answer_;
-
-  // from others
-  std::optional<Error> end_with_;
   bool end_now_ = false;
   bool cancel_requested_ = false;
+  bool cancel_may_come_ = false;        // one whose way was lost: the server must not serve another client
   unsigned cancels_in_flight_ = 0;
+  unsigned runs_again_ = 0;             // how often that happened to this batch
+  std::uint32_t completed_ = 0;         // statements of a Query of several that are complete
+  unsigned local_in_turn_ = 0;          // batches answered without a server, one after another
+  schema::ShardId server_shard_ = 0;
+  std::optional<schema::ShardId> transaction_shard_;
+
+  WorkerDatabase* database_ = nullptr;
+  UserPools* pools_ = nullptr;
+  pool::Server* server_ = nullptr;      // in use now
+  pool::Server* pinned_ = nullptr;      // keeps session state; may be == server_
+  Traffic* traffic_ = nullptr;          // counters of the backend last used
+  TimePoint last_request_{};
+  TimePoint sent_at_{};                 // the batch's first byte, to the server (an open sequence: its first batch's)
+  TimePoint transaction_sent_at_{};     // the transaction's
+  std::uint64_t planned_generation_ = 0;  // the router's when the batch was planned
+  std::uint64_t forwarded_ = 0;         // bytes of this batch's replies that went to the client
+  std::uint64_t bulk_left_ = 0;         // of a long message being passed on
+  std::uint64_t copy_bulk_left_ = 0;    // of a CopyData being passed on
+
+  // input: unconsumed bytes, in the loop's receive buffer (borrowed) or in in_
+  ByteView input_;
+  std::size_t scanned_ = 0;             // how much of input_ is in ops_
+  ByteBuffer in_;
+  std::vector<Op> ops_;
+  ReplyQueue expected_;
+  ByteBuffer to_server_;                // what the server's socket did not take
+  ByteBuffer carry_;                    // an incomplete control message of the server
+  ByteBuffer own_;                      // the proxy's own messages, to go out at the present place of the reply stream
+  ByteBuffer out_;                      // for the client: what its socket did not take, and the proxy's own replies
+  Held<Error> server_fatal_;
+  Held<Error> poison_error_;
+  Held<Error> swallowed_error_;         // of a statement of the proxy's own
+  Held<Error> settings_error_;          // of the settings in front of the batch: the server refuses what follows
+  Held<Error> end_with_;                // from others
+  SessionSettings settings_;
+  SettingsRef context_of_;              // the settings that context() was made for
+  std::string server_user_;             // the role on its servers: the backend string's user, else user_
+  std::string default_search_path_;     // of the login on its servers
+  std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
+  std::vector<std::string> held_;       // BEGIN and what followed it, until a shard is known
+  std::shared_ptr<pool::Pool> queued_at_;   // request_ is in its queue
+  pool::Request request_;
+  Decision decision_;
+  Portals portals_;
+  WriteMarks::Scope transaction_scope_; // what it wrote, marked again when it ends
+
+  // prepared statements
+  PreparedStatement unnamed_;
+  PreparedStatement unnamed_before_;
+  StatementNames names_;
+
+  // what it keeps on a server
+  Asks asks_;                           // before it goes back
+  std::vector<std::string> asked_names_;   // custom settings that may have been set
+  std::optional<KeptSet> found_;        // what it was found to hold
+  KeptSet kept_;                        // why pinned_ is kept
+  pool::Pool* permit_ = nullptr;        // counts this session's pin
+  schema::ShardId pinned_shard_ = 0;
+  std::vector<std::pair<std::string, std::string>>* own_parameters_ = nullptr;
+  std::vector<std::string>* own_row_ = nullptr;   // the last row of it, if asked for
+  OwnRows* own_rows_ = nullptr;
+  TimePoint transaction_began_{};
+
+  // the client, from its login on
+  net::Task<> task_;
+  std::optional<net::ServerTls::Step> tls_step_;
+  std::optional<LookUp> looked_up_;
+  std::optional<bool> password_right_;
+  std::string user_, application_name_;
+  wire::CancelKey key_;
+  std::uint16_t protocol_minor_ = 0;
+  net::PeerName peer_;
+  TimePoint connected_{};
+  bool said_goodbye_ = false;           // it sent Terminate
+  bool console_ = false;
+  bool logged_in_ = false;
+  bool admitted_ = false;               // counts against max_clients
+  std::string last_words_;              // the fatal error it was sent
+  SqlState last_words_code_;
+  ClientPlaces::Place place_;
+  std::shared_ptr<const pool::Pool::Welcome> welcome_;
+  std::optional<ByteBuffer> console_answer_;
 };
 
 }  // namespace weir::proxy

@@ -1,4 +1,4 @@
-// A server for the batch: which pool, the wait in its queue, the settings it needs, and giving it back.
+// A server for the batch: which pool, the wait in its queue, and giving it back.
 #include "base/strings.hpp"
 #include "policy/balance.hpp"
 #include "proxy/proxy.hpp"
@@ -18,7 +18,9 @@ UserPools& Session::user_pools() {
   if (pools_->version == version) return *pools_;
   const auto& shards = database_->state->shards;
   pools_->version = version;
-  pools_->credentials = worker_.proxy().credentials_of(user_);   // a reload may have changed the password
+  const config::Settings& settings = *database_->topology->settings;
+  pools_->limits = limits_of(settings, *database_->state->config, settings.find_user(user_));
+  pools_->credentials = worker_.proxy().authenticator().credentials_of(user_, database_->name);   // a reload may have changed the password
   pools_->primaries.assign(shards.size(), nullptr);
   pools_->replicas.assign(shards.size(), {});
   for (std::size_t i = 0; i < shards.size(); ++i) pools_->replicas[i].resize(shards[i].replicas.size());
@@ -86,7 +88,7 @@ std::optional<Error> Session::does_not_fit() const {
 
 // The steady state: a server is idle, and nothing has to be said to it first.
 bool Session::lease_now() {
-  if (server_) return !does_not_fit() && !decision_.effects.needs_clean && lost_by_reset_.empty();
+  if (server_) return !does_not_fit() && !needs_sequences() && !needs_permit() && lost_by_reset_.empty();
   const schema::ShardId shard = target_shard();
   if (pinned_ || (decision_.shard && *decision_.shard != shard)) return false;
   read_leased_ = may_use_replica();
@@ -98,7 +100,7 @@ bool Session::lease_now() {
     return false;
   }
   adopt_server(server, shard);
-  return !needs_preparing();
+  return !needs_permit() && (!needs_preparing() || may_prefix());
 }
 
 void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
@@ -107,12 +109,9 @@ void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
   server_broken_ = false;
   if (transaction_ == Transaction::held && !aside_) transaction_shard_ = shard;
   server->socket->set_waiter(&waiter_);
-  database_->stats.assignments.add();
-  (server_is_replica_ ? database_->stats.to_replica : database_->stats.to_primary).add();
-}
-
-bool Session::needs_preparing() const {
-  return server_->settings.get() != settings_.current().get() || (decision_.effects.needs_clean && server_ != pinned_);
+  traffic_ = &worker_.traffic(server->pool->backend());
+  traffic_->assignments.add();
+  traffic_->waits.observe(worker_.loop().now() - request_.since);
 }
 
 net::Task<Result<void>> Session::lease() {
@@ -120,7 +119,9 @@ net::Task<Result<void>> Session::lease() {
     if (auto misfit = does_not_fit()) co_return std::move(*misfit);
   }
   const schema::ShardId shard = target_shard();
-  if (!server_ && pinned_ && pinned_shard_ != shard && decision_.effects.pins)
+  const bool will_keep = decision_.effects.pins || decision_.effects.holds;
+  if (!server_ && pinned_ && pinned_shard_ != shard && will_keep) give_up_soft_pin(*pinned_->pool);
+  if (!server_ && pinned_ && pinned_shard_ != shard && will_keep)
     co_return Error(sqlstate::kFeatureNotSupported,
                     concat("this session keeps state on shard ", shard_name(pinned_shard_), " and cannot keep more on shard ", shard_name(shard)),
                     "DISCARD ALL gives the first up.");
@@ -130,6 +131,7 @@ net::Task<Result<void>> Session::lease() {
   }
   if (!server_ && pinned_ && pinned_shard_ == shard) {
     server_ = pinned_;
+    traffic_ = &worker_.traffic(server_->pool->backend());
     server_shard_ = shard;
     server_is_replica_ = false;
   }
@@ -155,9 +157,14 @@ net::Task<Result<void>> Session::lease() {
     }
   }
   if (plan_is_stale()) co_return Result<void>{};
+  if (needs_permit())
+    if (auto refused = take_permit()) {
+      aside_ = !was_held();
+      co_return std::move(*refused);
+    }
   if (was_held() || server_ == pinned_)
     if (auto prepared = co_await prepare_held_server(); !prepared) co_return prepared.take_error();
-  if (!was_held() && needs_preparing()) co_return co_await prepare_server();
+  if (!was_held() && needs_preparing() && !may_prefix()) co_return co_await prepare_server();
   co_return Result<void>{};
 }
 
@@ -168,71 +175,53 @@ bool Session::was_held() const {
 
 net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
   const TimePoint since = worker_.loop().now();
+  const config::Pool& limits = worker_.topology()->settings->pool;
   state_ = State::waiting;
   stash();
-  timer_.arm(Deadline::after(since, worker_.topology()->settings->pool.wait_timeout));
+  worker_.give_up_soft_pins(pool);
+  // A login is bounded as a whole, by what was armed before.
+  const Deadline before = logged_in_ ? Deadline::never() : timer_.deadline();
+  const Deadline last = std::min(before, Deadline::after(since, limits.wait_timeout));
+  Deadline notify = logged_in_ ? Deadline::after(since, limits.wait_notify) : Deadline::never();
+  timer_.arm(std::min(last, notify));
   std::optional<Error> error;
   pool::Server* server = nullptr;
   while (!server && !error) {
-    server = pool.taken(request_);
-    if (server) break;
-    const bool queued = pool.is_queued(request_);
-    if (!queued && request_.error) {
+    if ((server = pool.taken(request_))) break;
+    if (!pool::Pool::waits(request_)) {
       error = *request_.error;
-    } else if (client_gone() || (end_with_ && end_now_)) {
-      error = Error(sqlstate::kConnectionFailure, "the client went away");
+    } else if (client_->hung_up() || client_eof_ || (end_with_ && end_now_)) {
+      error = Error(sqlstate::kConnectionFailure, "the client went away");   // whatever it may have said before
     } else if (std::exchange(cancel_requested_, false)) {
       error = Error(sqlstate::kQueryCanceled, "canceling statement due to user request");
-    } else if (timer_.fired()) {
-      error = pool.timeout_error(worker_.loop().now() - since);
-    } else {
+    } else if (!timer_.fired()) {
       co_await waiter_.wait();
+    } else if (last.passed(worker_.loop().now())) {
+      error = pool.timeout_error(worker_.loop().now() - since);
+      database_->stats.timed_out(Timeout::wait);
+    } else {
+      still_queued(pool, worker_.loop().now() - since);
+      timer_.arm(last);
     }
   }
-  if (!server) pool.cancel(request_);
-  timer_.cancel();
+  if (!server) {
+    pool.cancel(request_);
+    worker_.traffic(pool.backend()).waits.observe(worker_.loop().now() - since);
+  }
+  timer_.arm(before);
   cancel_requested_ = false;
   state_ = State::active;
-  database_->stats.wait_us.add(std::chrono::duration_cast<std::chrono::microseconds>(worker_.loop().now() - since).count());
   if (server) co_return server;
   co_return std::move(*error);
 }
 
-// ---- what the server must be told first ----
-
-// The server is this session's already; its transaction must not be disturbed.
-net::Task<Result<void>> Session::prepare_held_server() {
-  if (mid_sequence_ || transaction_ == Transaction::failed) co_return Result<void>{};
-  std::string sql = std::exchange(lost_by_reset_, {});
-  // What another client's INSERT drew from a sequence is not this client's currval. Where this transaction wrote, or the
-  // server is to be kept, the sequences' state is its own.
-  if (decision_.effects.needs_clean && in_transaction() && server_ != pinned_ && !pin_after_ && !transaction_wrote_)
-    sql += "DISCARD SEQUENCES";
-  if (sql.empty()) co_return Result<void>{};
-  co_return co_await run_own(sql);
+// pool.wait_notify: whoever looks at the client knows what it waits for.
+void Session::still_queued(const pool::Pool& pool, Duration waited) {
+  wire::write_notice(out_, wire::Severity::notice, pool.timeout_error(waited));
+  flush_client();
 }
 
-net::Task<Result<void>> Session::prepare_server() {
-  stash();
-  const SettingsRef& wanted = settings_.current();
-  const auto* has = static_cast<const SettingsState*>(server_->settings.get());
-  if ((decision_.effects.needs_clean && server_ != pinned_) || (has && has->needs_discard && has != wanted.get())) {
-    if (auto cleaned = co_await discard_all(); !cleaned) co_return cleaned.take_error();
-  }
-  if (server_->settings.get() == wanted.get()) co_return Result<void>{};
-  std::string sql = server_->settings ? "RESET ALL;" : "";
-  if (wanted) sql += wanted->replay;
-  auto replayed = co_await run_own(sql);
-  if (!replayed) {
-    // The settings are half applied: nobody may have this server as it is.
-    Error error = replayed.take_error();
-    error.message = concat("this session's settings could not be applied to a server: ", error.message);
-    if (!in_transaction() || transaction_ == Transaction::held) drop_server();
-    co_return error;
-  }
-  server_->settings = wanted;
-  co_return Result<void>{};
-}
+// ---- statements of the proxy's own ----
 
 net::Task<Result<void>> Session::discard_all() {
   auto discarded = co_await run_own("DISCARD ALL");
@@ -240,6 +229,7 @@ net::Task<Result<void>> Session::discard_all() {
   server_->settings = nullptr;
   server_->prepared.clear();
   server_->unnamed_statement = 0;
+  server_->sequences_of = 0;
   co_return Result<void>{};
 }
 
@@ -248,6 +238,7 @@ net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::
   swallowed_error_.reset();
   wire::write_query(to_server_, sql);
   expected_.push({Expect::query, true, 0});
+  server_->unnamed_statement = 0;   // a simple Query drops it
   own_running_ = true;
   stash();
   net::Timer timer(waiter_);
@@ -274,9 +265,23 @@ net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::
 // The steady state: nothing keeps it, nothing has to be cleaned.
 bool Session::give_back_now() {
   if ((in_transaction() && !aside_) || mid_sequence_) return !server_broken_;
-  if (server_broken_ || pin_after_ || tainted_ || cancels_in_flight_ > 0 || server_ == pinned_ || !lost_by_reset_.empty()) return false;
+  if (server_broken_ || pin_after_ || soft_after_ || tainted_ || permit_ || must_ask() || cancels_in_flight_ > 0 || cancel_may_come_ || server_ == pinned_ || !lost_by_reset_.empty())
+    return false;
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
   return true;
+}
+
+// A cancel that arrives late must never hit another client's statement.
+net::Task<> Session::await_cancels() {
+  struct Counted {
+    explicit Counted(pool::Pool& of) : pool(of) { pool.being_canceled.fetch_add(1, std::memory_order_relaxed); }
+    ~Counted() { pool.being_canceled.fetch_sub(1, std::memory_order_relaxed); }
+    pool::Pool& pool;
+  } counted(*server_->pool);
+  while (cancels_in_flight_ > 0) {
+    stash();
+    co_await waiter_.wait();
+  }
 }
 
 net::Task<> Session::give_back() {
@@ -285,20 +290,18 @@ net::Task<> Session::give_back() {
     co_return;
   }
   if ((in_transaction() && !aside_) || mid_sequence_) co_return;
-  if (pin_after_) {
-    pinned_ = server_;
-    pinned_shard_ = server_shard_;
-    pin_after_ = false;
-  }
-  if (server_ == pinned_) {
+  flush_client();
+  if (must_ask() && cancels_in_flight_ > 0) co_await await_cancels();   // they must not hit the question
+  if (must_ask()) co_await ask_server();
+  if (!server_) co_return;
+  if (keep_server()) {
     server_ = nullptr;
     co_return;
   }
-  flush_client();
-  // A cancel that arrives late must never hit another client's statement.
-  while (cancels_in_flight_ > 0) {
-    stash();
-    co_await waiter_.wait();
+  if (cancels_in_flight_ > 0) co_await await_cancels();
+  if (std::exchange(cancel_may_come_, false)) {
+    drop_server();
+    co_return;
   }
   if (std::exchange(tainted_, false)) {
     if (auto clean = co_await discard_all(); !clean) {
@@ -312,17 +315,21 @@ net::Task<> Session::give_back() {
 
 void Session::drop_server() {
   if (!server_) return;
+  settings_error_.reset();
   lost_by_reset_.clear();
-  if (server_ == pinned_) pinned_ = nullptr;
+  if (!pinned_ || server_ == pinned_) unpin();
+  asks_ = {};
+  found_.reset();
   server_->socket->set_waiter(nullptr);
-  server_->pool->discard(std::exchange(server_, nullptr));
+  const auto why = server_broken_ ? pool::CloseReason::lost : pool::CloseReason::unclean;
+  server_->pool->discard(std::exchange(server_, nullptr), why);
   expected_.clear();
   to_server_.clear();
   carry_.clear();
   bulk_left_ = 0;
   copy_bulk_left_ = 0;
   in_sequence_ = sequence_wrote_ = dropped_sync_ = copy_failed_ = false;
-  copy_in_ = mid_sequence_ = tainted_ = pin_after_ = server_broken_ = false;
+  copy_in_ = mid_sequence_ = tainted_ = pin_after_ = soft_after_ = server_broken_ = false;
 }
 
 }  // namespace weir::proxy

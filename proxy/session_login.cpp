@@ -1,4 +1,4 @@
-// Start-up, authentication and greeting of a client; and the admin console's conversation.
+// Login and greeting of a client (after session_startup.cpp, around session_auth.cpp); and the admin console's conversation.
 // https://www.postgresql.org/docs/15/protocol-flow.html#id-1.10.6.7.3
 #include <algorithm>
 
@@ -6,22 +6,25 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
-#include "wire/scram.hpp"
 
 namespace weir::proxy {
 
 namespace {
 
 constexpr std::size_t kMaxAcceptedSettings = 1024;
+constexpr std::size_t kNameBytes = 63;     // PostgreSQL cuts application_name there (NAMEDATALEN - 1)
+constexpr std::string_view kApplicationName = "application_name", kTagMark = " - ";
+constexpr std::size_t kLongSecret = 32;   // of a cancel key since protocol 3.2, as in PostgreSQL 18
+
+// What drivers look at as they connect.
+constexpr std::pair<std::string_view, std::string_view> kConsoleParameters[] = {
+    {"client_encoding", "UTF8"}, {"server_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"},
+    {"standard_conforming_strings", "on"}};
 
 bool is_console(std::string_view database) { return database == "weir" || database == "pgbouncer"; }
 
 bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-Error password_failed(const std::string& user) {
-  return {sqlstate::kInvalidPassword, concat("password authentication failed for user \"", user, "\"")};
 }
 
 // A parameter's value where the server reports it; none otherwise.
@@ -43,6 +46,7 @@ net::Task<bool> Session::wait_for_bytes() {
     }
     if (timer_.fired()) {
       fatal({sqlstate::kProtocolViolation, "the login took too long", "See pool.client_login_timeout."});
+      worker_.proxy().stats().database(worker_.index(), database_ ? database_->name : "").timed_out(Timeout::login);
       co_return false;
     }
     stash();
@@ -60,8 +64,7 @@ net::Task<bool> Session::login() {
   std::string database(startup.get("database"));
   if (database.empty()) database = user_;
   console_ = is_console(database);
-  if (!negotiate(startup)) co_return false;
-  if (const bool ok = co_await authenticate(console_); !ok) co_return false;
+  if (const bool ok = co_await authenticate(database); !ok) co_return false;
   if (!console_) {
     database_ = worker_.database(database);
     if (!database_ || database_->removed) {
@@ -69,120 +72,17 @@ net::Task<bool> Session::login() {
              "The databases Weir serves are listed by SHOW DATABASES in its admin console (database \"weir\")."});
       co_return false;
     }
+    if (worker_.proxy().disabled().contains(database)) {
+      fatal({sqlstate::kCannotConnectNow, concat("database \"", database, "\" does not allow connections"), "It was DISABLEd in Weir's console; ENABLE ends it."});
+      co_return false;
+    }
     if (const bool ok = co_await enter_database(startup); !ok) co_return false;
     database_->stats.logins.add();
   }
   greet();
+  logged_in_ = true;
+  note_arrival();
   timer_.cancel();
-  co_return true;
-}
-
-// The first packets: encryption requests (declined), a cancel (delivered, then closed), or the StartupMessage.
-net::Task<bool> Session::read_startup(wire::Startup& startup) {
-  int requests = 0;
-  for (;;) {
-    auto packet = wire::read_first_packet(input_);
-    if (!packet) {
-      fatal(packet.error());
-      co_return false;
-    }
-    using Kind = wire::FirstPacket::Kind;
-    switch (packet->kind) {
-      case Kind::incomplete:
-        if (const bool ok = co_await wait_for_bytes(); !ok) co_return false;
-        continue;
-      case Kind::ssl_request:
-      case Kind::gssenc_request:
-        if (++requests > 2) {
-          fatal({sqlstate::kProtocolViolation, "too many encryption requests"});
-          co_return false;
-        }
-        consume(packet->size);
-        out_.append(static_cast<std::uint8_t>('N'));
-        flush_client();
-        continue;
-      case Kind::cancel_request:
-        worker_.proxy().cancel(packet->cancel);
-        co_return false;
-      case Kind::startup:
-        consume(packet->size);
-        startup = std::move(packet->startup);
-        co_return true;
-    }
-  }
-}
-
-// Protocol options and minor versions Weir does not know; replication connections.
-bool Session::negotiate(const wire::Startup& startup) {
-  std::vector<std::string> unknown;
-  for (const auto& [name, value] : startup.parameters)
-    if (name.starts_with("_pq_.")) unknown.push_back(name);
-  if (startup.minor > 0 || !unknown.empty()) wire::write_negotiate_protocol_version(out_, 0, unknown);
-  const std::string_view replication = startup.get("replication");
-  if (replication.empty() || replication == "false" || replication == "off" || replication == "no" || replication == "0") return true;
-  fatal({sqlstate::kFeatureNotSupported, "replication connections are not supported through Weir",
-         "Connect to the PostgreSQL server itself."});
-  return false;
-}
-
-// ---- authentication ----
-
-net::Task<bool> Session::authenticate(bool console) {
-  const config::Settings& settings = *worker_.topology()->settings;
-  if (settings.auth.method == config::AuthMethod::scram_sha_256)
-    if (const bool proven = co_await authenticate_scram(); !proven) co_return false;
-  if (console && !contains(settings.admin.users, user_) && !contains(settings.admin.stats_users, user_)) {
-    fatal({sqlstate::kInsufficientPrivilege, concat("user \"", user_, "\" may not use the admin console"),
-           "Name the user in admin.users or admin.stats_users."});
-    co_return false;
-  }
-  co_return true;
-}
-
-net::Task<std::optional<ByteView>> Session::read_auth_message() {
-  flush_client();
-  for (;;) {
-    const wire::Frame f = wire::next_message(input_, wire::kMaxAuthLength);
-    if (f.status == wire::FrameStatus::message && f.message.type == 'p') {
-      scanned_ = f.needed;
-      co_return f.message.body;
-    }
-    if (f.status != wire::FrameStatus::incomplete || (input_.size() >= wire::kHeader && f.message.type != 'p')) {
-      fatal({sqlstate::kProtocolViolation, "expected a password response"});
-      co_return std::nullopt;
-    }
-    if (const bool ok = co_await wait_for_bytes(); !ok) co_return std::nullopt;
-  }
-}
-
-net::Task<bool> Session::authenticate_scram() {
-  static constexpr std::string_view kMechanisms[] = {"SCRAM-SHA-256"};
-  wire::write_authentication_sasl(out_, kMechanisms);
-  const auto first = co_await read_auth_message();
-  if (!first) co_return false;
-  const auto initial = wire::read_sasl_initial(*first);
-  if (!initial || initial->mechanism != kMechanisms[0]) {
-    fatal(initial ? Error(sqlstate::kProtocolViolation, "client selected an invalid SASL authentication mechanism") : initial.error());
-    co_return false;
-  }
-  wire::ScramServer scram(worker_.proxy().scram_secret(user_));
-  const auto challenge = scram.first(initial->data);
-  if (!challenge) {
-    fatal(challenge.error());
-    co_return false;
-  }
-  consume(std::exchange(scanned_, 0));
-  wire::write_authentication_sasl_continue(out_, *challenge);
-  const auto second = co_await read_auth_message();
-  if (!second) co_return false;
-  const auto verdict = scram.final(as_text(*second));
-  consume(std::exchange(scanned_, 0));
-  if (!verdict) {
-    log::warning(concat("login of user \"", user_, "\" from ", peer_.address, " failed: ", verdict.error().message));
-    fatal(verdict.error().code == sqlstate::kInvalidPassword ? password_failed(user_) : verdict.error());
-    co_return false;
-  }
-  wire::write_authentication_sasl_final(out_, *verdict);
   co_return true;
 }
 
@@ -191,9 +91,9 @@ net::Task<bool> Session::authenticate_scram() {
 Result<std::vector<Setting>> Session::startup_settings(const wire::Startup& startup) const {
   std::vector<Setting> settings;
   const auto add = [&](std::string_view name, std::string_view value) {
+    std::erase_if(settings, [&](const Setting& s) { return s.name == ascii_lower(name); });   // the last one counts
     const std::string* already = reported(*welcome_, name);
     if (already && ascii_lower(*already) == ascii_lower(value)) return;
-    std::erase_if(settings, [&](const Setting& s) { return s.name == ascii_lower(name); });
     settings.push_back(startup_setting(name, value));
   };
   if (const std::string_view options = startup.get("options"); !options.empty()) {
@@ -214,8 +114,18 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
     co_return false;
   }
   if (!choose_mode()) co_return false;
+  auto place = worker_.proxy().client_places().enter(*database_->state->config, user_, database_->topology->settings->find_user(user_));
+  if (!place) {
+    fatal(place.error());
+    co_return false;
+  }
+  place_ = std::move(*place);
   pools_ = &database_->users[user_];
-  if (pools_->version == 0) pools_->credentials = worker_.proxy().credentials_of(user_);
+  // It may have brought what earlier ones had not: its pools are found again, and are told.
+  if (auto newest = worker_.proxy().authenticator().credentials_of(user_, database_->name); !(newest == pools_->credentials)) {
+    pools_->credentials = std::move(newest);
+    pools_->version = 0;
+  }
   auto learned = co_await learn_defaults();
   if (learned) {
     auto settings = startup_settings(startup);
@@ -287,12 +197,23 @@ net::Task<Result<void>> Session::try_settings(std::vector<Setting> settings) {
   co_return Result<void>{};
 }
 
+// pool.tag_servers: with whom a server works is seen in pg_stat_activity. A client's own SET application_name comes before it.
+std::string Session::tag_servers(std::string_view application_name) {
+  std::string tag = concat(user_, "@", peer_.pid != 0 ? concat("unix(", std::to_string(peer_.pid), ")") : concat(peer_.address, ":", std::to_string(peer_.port)));
+  const std::size_t room = kNameBytes - std::min(kNameBytes, tag.size() + kTagMark.size());   // the tag is worth more than the name's end
+  if (!application_name.empty() && room > 0) tag = concat(application_name.substr(0, room), kTagMark, tag);
+  std::vector<Setting> settings = settings_.current() ? settings_.current()->settings : std::vector<Setting>{};
+  std::erase_if(settings, [](const Setting& s) { return s.name == kApplicationName; });
+  settings.push_back(startup_setting(kApplicationName, tag));
+  settings_.start(std::move(settings));
+  return tag;
+}
+
 void Session::greet() {
   wire::write_authentication_ok(out_);
   if (console_) {
     wire::write_parameter_status(out_, "server_version", worker_.proxy().console_version());
-    wire::write_parameter_status(out_, "client_encoding", "UTF8");
-    wire::write_parameter_status(out_, "standard_conforming_strings", "on");
+    for (const auto& [name, value] : kConsoleParameters) wire::write_parameter_status(out_, name, value);
   } else {
     const auto accepted = settings_.current() ? pools_->accepted_settings.find(settings_.current()) : pools_->accepted_settings.end();
     for (const auto& [name, value] : welcome_->parameters) {
@@ -300,10 +221,13 @@ void Session::greet() {
       if (accepted != pools_->accepted_settings.end())
         for (const auto& [changed, to] : accepted->second)
           if (changed == name) shown = to;
-      wire::write_parameter_status(out_, name, shown);
+      if (name == kApplicationName && worker_.topology()->settings->pool.tag_servers)
+        wire::write_parameter_status(out_, name, tag_servers(shown));
+      else
+        wire::write_parameter_status(out_, name, shown);
     }
   }
-  key_ = worker_.proxy().make_key(worker_.index(), id_);
+  key_ = worker_.proxy().make_key(worker_.index(), id_, protocol_minor_ >= 2 ? kLongSecret : wire::CancelKey::kMinSecret);
   wire::write_backend_key_data(out_, key_);
   wire::write_ready_for_query(out_, 'I');
   flush_client();
@@ -321,11 +245,19 @@ net::Task<> Session::serve_console() {
   for (;;) {
     state_ = State::idle;
     const wire::Frame f = wire::next_message(input_, wire::kMaxAuthLength);
+    if (f.status == wire::FrameStatus::bad_length ||
+        (!input_.empty() && kClientMessages.find(static_cast<char>(input_[0])) == std::string_view::npos)) {
+      fatal({sqlstate::kProtocolViolation, "invalid frontend message type or length"});
+      co_return;
+    }
     if (f.status == wire::FrameStatus::incomplete) {
       if (const bool ok = co_await wait_for_bytes(); !ok) co_return;
       continue;
     }
-    if (f.status == wire::FrameStatus::bad_length || f.message.type == 'X') co_return;
+    if (f.message.type == 'X') {
+      said_goodbye_ = true;
+      co_return;
+    }
     state_ = State::active;
     last_request_ = worker_.loop().now();
     if (f.message.type == 'Q') {

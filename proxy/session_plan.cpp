@@ -11,46 +11,10 @@ using router::Verb;
 
 namespace {
 
-Error transaction_is_aborted() {
-  return {sqlstate::kInFailedTransaction, "current transaction is aborted, commands ignored until end of transaction block"};
-}
-
 Error second_shard(std::string_view in_use, std::string_view wanted) {
   return {sqlstate::kFeatureNotSupported,
           concat("a transaction that touches two shards (", in_use, " and ", wanted, ") is not supported by this version of Weir"),
           "End the transaction first, or keep to keys of one shard within it."};
-}
-
-// Tags of statements that the proxy answers itself.
-std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
-  switch (verb) {
-    case Verb::begin: {
-      const auto at = sql.find_first_not_of(" \t\r\n");
-      return at != std::string_view::npos && (sql[at] | 0x20) == 's' ? "START TRANSACTION" : "BEGIN";
-    }
-    case Verb::commit: return failed ? "ROLLBACK" : "COMMIT";
-    case Verb::rollback:
-    case Verb::rollback_to_savepoint: return "ROLLBACK";
-    case Verb::savepoint: return "SAVEPOINT";
-    case Verb::release_savepoint: return "RELEASE";
-    case Verb::set_local:
-    case Verb::set_transaction: return "SET";
-    case Verb::deallocate: return "DEALLOCATE";
-    case Verb::deallocate_all: return "DEALLOCATE ALL";
-    case Verb::discard_all: return "DISCARD ALL";
-    case Verb::empty:
-    case Verb::query:
-    case Verb::dml:
-    case Verb::copy_from:
-    case Verb::copy_to:
-    case Verb::set:
-    case Verb::reset:
-    case Verb::reset_all:
-    case Verb::utility:
-    case Verb::multi:
-    case Verb::unparsable: return "";
-  }
-  return "";
 }
 
 // Transaction control and settings change no data; what touches no table and leaves no trace neither.
@@ -62,7 +26,7 @@ bool may_write(const Plan& plan) {
     case Verb::multi:
     case Verb::unparsable: return true;
     case Verb::query:
-    case Verb::copy_to: return !plan.read_only && (plan.target != Target::no_table || plan.effects.taints);
+    case Verb::copy_to: return !plan.read_only && (plan.target != Target::no_table || plan.effects.taints || plan.effects.opaque);
     case Verb::empty:
     case Verb::begin:
     case Verb::commit:
@@ -77,7 +41,11 @@ bool may_write(const Plan& plan) {
     case Verb::reset_all:
     case Verb::discard_all:
     case Verb::deallocate:
-    case Verb::deallocate_all: return false;
+    case Verb::deallocate_all:
+    case Verb::prepare:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten: return false;
   }
   return true;
 }
@@ -85,7 +53,7 @@ bool may_write(const Plan& plan) {
 // What these leave behind the session knows itself (settings_, names_).
 bool is_tracked(Verb verb) {
   return verb == Verb::set || verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::reset || verb == Verb::reset_all ||
-         verb == Verb::discard_all || verb == Verb::deallocate_all;
+         verb == Verb::discard_all;
 }
 
 // Settings that change how the router must read statements.
@@ -112,6 +80,9 @@ bool safe_encoding(std::string_view sql) {
 void Session::plan_batch(BatchEnd end) {
   planned_generation_ = database_->router->generation();
   raw_ = !late_copy_data_;
+  had_unnamed_ = has_unnamed_;
+  unnamed_replaced_ = false;
+  unresolved_types_ = false;
   late_copy_data_ = false;
   refresh_context();
   for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
@@ -129,12 +100,20 @@ bool Session::plan_is_stale() const {
 
 // As if the batch had just come in. The server, clean and unused, goes back.
 void Session::take_plan_back() {
-  forget_new_names();
+  // Backwards, one by one: what a Parse named a Close of the same batch may have removed.
+  for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
+    restore_names(*op);
+    forget_new_name(*op);
+  }
+  take_unnamed_back();
   for (Op& op : ops_) {
     op.plan.reset();
     op.statement.reset();
     op.interned.reset();
+    op.local = 0;
+    op.prepared.reset();
   }
+  unresolved_types_ = false;
   decision_ = {};
   if (queued_at_) std::exchange(queued_at_, nullptr)->cancel(request_);
   if (server_ == pinned_)
@@ -146,8 +125,13 @@ void Session::take_plan_back() {
 
 // Names that this batch's Parses took and that no server confirmed.
 void Session::forget_new_names() {
-  for (const Op& op : ops_)
-    if (op.type == 'P' && op.statement && names_.find(op.name) && names_.find(op.name)->statement == op.statement) names_.remove(op.name);
+  for (const Op& op : ops_) forget_new_name(op);
+}
+
+void Session::forget_new_name(const Op& op) {
+  if (!op.statement || (op.type != 'P' && !(op.plan && op.plan->verb == Verb::prepare))) return;
+  const auto* entry = names_.find(op.name);
+  if (entry && entry->statement == op.statement) names_.remove(op.name);
 }
 
 void Session::plan_op(std::size_t index) {
@@ -163,7 +147,7 @@ void Session::plan_op(std::size_t index) {
     case 'F':
       decision_.runs = decision_.home = true;
       decision_.read_only = false;
-      decision_.effects.taints = true;
+      decision_.effects.opaque = true;
       if (database_->state->sharded())
         refuse({sqlstate::kFeatureNotSupported, "FunctionCall is not supported on a sharded database",
                 "Call the function in a SELECT statement."});
@@ -199,7 +183,6 @@ router::SessionContext Session::context() const {
 }
 
 void Session::plan_query(Op& op, ByteView body) {
-  database_->stats.queries.add();
   const auto sql = wire::read_query(body);
   if (!sql) return refuse(sql.error());
   const router::Planned planned = database_->router->plan(*sql, {}, context());
@@ -207,6 +190,7 @@ void Session::plan_query(Op& op, ByteView body) {
   has_unnamed_ = false;   // a simple Query drops the unnamed statement
   const router::Arguments arguments{*sql, planned.literals, {}, {}, server_encoding_};
   count_in(*op.plan, &arguments);
+  if (!op.plan->prepared.empty()) plan_prepared_query(op, *sql);
 }
 
 void Session::plan_parse(Op& op, ByteView body) {
@@ -221,14 +205,18 @@ void Session::plan_parse(Op& op, ByteView body) {
       return refuse({sqlstate::kDuplicatePreparedStatement, concat("prepared statement \"", op.name, "\" already exists")});
     op.statement = std::make_shared<PreparedStatement>();
     statement = op.statement.get();
+  } else if (!std::exchange(unnamed_replaced_, true)) {
+    std::swap(unnamed_, unnamed_before_);   // messages before this one mean the old one, and this one may be skipped
   }
-  statement->sql = parse->query;
-  statement->types.resize(parse->types);
-  for (std::size_t i = 0; i < parse->types; ++i) statement->types[i] = parse->type(i);
-  replan(*statement);
+  read_into(*statement, *parse);
   op.plan = statement->plan;
+  const bool ends_nothing = op.plan->verb == Verb::query || op.plan->verb == Verb::dml || is_tracked(op.plan->verb);
+  if (op.statement && ends_nothing && is_aborted()) return refuse(transaction_is_aborted());   // also where a server has it already
+  if (op.statement && !fits_client(op.name, *statement)) return;
+  if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) return plan_prepared_parse(op);
   if (op.statement) {
     op.interned = intern(*statement);
+    if (!op.interned) return refuse(too_many_texts());
     statement->id = op.interned->id;
     names_.add(op.name, {op.statement, op.interned});
   } else {
@@ -239,6 +227,13 @@ void Session::plan_parse(Op& op, ByteView body) {
     decision_.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
+}
+
+void Session::read_into(PreparedStatement& statement, const wire::ParseView& parse) {
+  statement.sql = parse.query;
+  statement.types.resize(parse.types);
+  for (std::size_t i = 0; i < parse.types; ++i) statement.types[i] = parse.type(i);
+  replan(statement);
 }
 
 // Equal texts are one statement on a server only if they mean the same: a literal of type timestamptz is read by the TimeZone
@@ -279,8 +274,12 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
   }
   const bool other_settings = statement->planned_for != context_of_;
   if (other_settings || statement->generation != database_->router->generation()) replan(*statement);
-  if (other_settings && op.statement) {
+  if (other_settings && op.interned) {
     op.interned = intern(*statement);
+    if (!op.interned) {
+      refuse(too_many_texts());
+      return nullptr;
+    }
     statement->id = op.interned->id;
     names_.add(name, {op.statement, op.interned});
   }
@@ -294,41 +293,32 @@ void Session::plan_bind(Op& op, ByteView body) {
   if (!bind) return refuse(bind.error());
   PreparedStatement* statement = find_statement(op, bind->statement);
   if (!statement) return;
+  if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) return plan_prepared_bind(op, *bind, *statement);
   auto& parameters = worker_.parameters;
   parameters.resize(bind->parameters);
   wire::for_each_parameter(*bind, [&](std::size_t i, const wire::BindParameter& p) {
     parameters[i] = {p.is_null, bind->binary(i), p.value};
   });
   const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
-  remember_portal(bind->portal, op.plan, *statement);
+  portals_.add(bind->portal, op.plan, statement->sql);
   count_in(*op.plan, &arguments);
-}
-
-void Session::remember_portal(std::string_view name, const router::PlanRef& plan, const PreparedStatement& statement) {
-  for (Portal& p : portals_)
-    if (p.name == name) {
-      p.plan = plan;
-      p.sql = statement.sql;
-      return;
-    }
-  portals_.push_back({std::string(name), plan, statement.sql});
-}
-
-const Session::Portal* Session::find_portal(std::string_view name) const {
-  for (const Portal& p : portals_)
-    if (p.name == name) return &p;
-  return nullptr;
 }
 
 void Session::plan_named(Op& op, ByteView body) {
   const auto named = wire::read_named(body, op.type == 'D' ? "Describe" : "Close");
   if (!named) return refuse(named.error());
   if (named->kind != 'S') {
-    if (const Portal* portal = find_portal(named->name)) op.plan = portal->plan;
+    const Portal* portal = portals_.find(named->name);
+    if (portal) op.plan = portal->plan;
+    if (portal && op.type == 'D' && runs_in_proxy(*portal->plan)) {
+      raw_ = false;
+      op.local = 'n';
+    }
     return;
   }
   if (op.type == 'D') {
-    find_statement(op, named->name);
+    const PreparedStatement* statement = find_statement(op, named->name);
+    if (statement && !op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_describe(op, *statement);
     return;
   }
   raw_ = false;   // the server keeps its copy for others; closing a name that does not exist is no error
@@ -343,10 +333,12 @@ void Session::plan_named(Op& op, ByteView body) {
 }
 
 void Session::plan_execute(Op& op, ByteView body) {
-  database_->stats.queries.add();
   const auto execute = wire::read_execute(body);
   if (!execute) return refuse(execute.error());
-  if (const Portal* portal = find_portal(execute->portal)) op.plan = portal->plan;
+  const Portal* portal = portals_.find(execute->portal);
+  if (!portal) return;
+  op.plan = portal->plan;
+  if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
 }
 
 // ---- what the statements together need ----
@@ -362,12 +354,12 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   decision_.runs = true;
   decision_.read_only &= plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty;
   decision_.writes |= may_write(plan);
-  decision_.effects.taints |= plan.effects.taints && !is_tracked(plan.verb);
-  decision_.effects.pins |= plan.effects.pins;
-  decision_.effects.needs_clean |= plan.effects.needs_clean;
-  if (mode_ == config::PoolMode::statement && (plan.verb == Verb::begin || plan.ends_transaction))
+  if (!is_tracked(plan.verb)) decision_.effects.add(plan.effects);
+  if (mode_ == config::PoolMode::statement && plan.verb == Verb::begin)   // one within a text is seen when it is over: on_ready_for_query
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
+  // What it says is known in an encoding that may change: no other server is told it.
+  if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) decision_.effects.pins = true;
   if (plan.verb == Verb::set && database_->state->sharded() && changes_reading(plan.setting) && !is_plainly_written(arguments->sql))
     return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
                    "Write its value as a plain word or literal, without comments, E'' or $$."});
@@ -396,7 +388,7 @@ void Session::note_scope(const Plan& plan, const router::Route* route) {
   WriteMarks::Scope& scope = decision_.scope;
   if (plan.verb == Verb::begin) scope.whole = true;   // what it will read is not known
   const WriteMarks& marks = *database_->state->marks;
-  if (plan.effects.taints || plan.verb == Verb::multi || plan.verb == Verb::utility) {
+  if (plan.effects.taints || plan.effects.opaque || plan.verb == Verb::multi || plan.verb == Verb::utility) {
     scope.whole = true;
   } else if (!route) {
     for (const std::string& table : plan.tables) scope.add(marks.table_cell(table));
@@ -411,224 +403,6 @@ void Session::refuse(Error error) {
   if (decision_.error) return;
   if (error.code == sqlstate::kFeatureNotSupported) database_->stats.refused.add();
   decision_.error = std::move(error);
-}
-
-// ---- what needs no server ----
-
-char Session::status_letter() const {
-  switch (transaction_) {
-    case Transaction::none: return 'I';
-    case Transaction::held: return 'T';
-    case Transaction::open: return failed_locally_ ? 'E' : 'T';
-    case Transaction::held_failed:
-    case Transaction::failed: return 'E';
-  }
-  return 'I';
-}
-
-bool Session::ends_failed_transaction() const {
-  for (const Op& op : ops_)
-    if (op.plan && (op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback)) return true;
-  return false;
-}
-
-void Session::leave_transaction(bool committed) {
-  committed ? settings_.commit() : settings_.rollback();
-  if (!committed) lost_by_reset_.clear();
-  set_locally_ = false;
-  transaction_ = Transaction::none;
-  failed_locally_ = false;
-  held_.clear();
-  begin_read_only_ = false;
-  transaction_shard_.reset();
-  transaction_wrote_ = false;
-  transaction_scope_ = {};
-}
-
-// Can the proxy answer this statement by itself, as things stand?
-bool Session::is_local(const Plan& plan) const {
-  const bool held = transaction_ == Transaction::held || transaction_ == Transaction::held_failed;
-  switch (plan.verb) {
-    case Verb::empty: return true;
-    case Verb::begin: return held || (transaction_ == Transaction::none && database_->state->sharded());
-    case Verb::commit:
-    case Verb::rollback:
-    case Verb::rollback_to_savepoint: return held;
-    case Verb::savepoint:
-    case Verb::release_savepoint:
-    case Verb::set_local:
-    case Verb::set_transaction: return transaction_ == Transaction::held;
-    case Verb::deallocate: return names_.find(plan.setting) != nullptr;
-    case Verb::deallocate_all: return !pinned_;
-    case Verb::discard_all: return transaction_ == Transaction::none && !pinned_ && !server_;
-    case Verb::query:
-    case Verb::dml:
-    case Verb::copy_from:
-    case Verb::copy_to:
-    case Verb::set:
-    case Verb::reset:
-    case Verb::reset_all:
-    case Verb::utility:
-    case Verb::multi:
-    case Verb::unparsable: return false;
-  }
-  return false;
-}
-
-// COMMIT or ROLLBACK of a transaction that no server knows; AND CHAIN begins another like it.
-void Session::end_held(const Plan& plan) {
-  std::string begin = held_.empty() ? "BEGIN" : held_.front();
-  const bool read_only = begin_read_only_;
-  leave_transaction(plan.verb == Verb::commit && transaction_ == Transaction::held);
-  if (!plan.chain) return;
-  transaction_ = Transaction::held;
-  begin_read_only_ = read_only;
-  held_.assign(1, std::move(begin));
-}
-
-void Session::run_local(const Plan& plan, std::string_view sql) {
-  switch (plan.verb) {
-    case Verb::begin:
-      if (transaction_ != Transaction::none) {
-        notice({sqlstate::kActiveSqlTransaction, "there is already a transaction in progress"});
-        return;
-      }
-      transaction_ = Transaction::held;
-      transaction_began_ = worker_.loop().now();
-      begin_read_only_ = plan.begin_read_only;
-      held_.assign(1, std::string(sql));
-      return;
-    case Verb::savepoint:
-      settings_.savepoint(plan.setting);
-      held_.emplace_back(sql);
-      return;
-    case Verb::set_local: set_locally_ = true; [[fallthrough]];
-    case Verb::release_savepoint:
-    case Verb::set_transaction: held_.emplace_back(sql); return;
-    case Verb::rollback_to_savepoint:
-      settings_.rollback_to(plan.setting);
-      held_.emplace_back(sql);
-      transaction_ = Transaction::held;
-      return;
-    case Verb::commit:
-    case Verb::rollback: return end_held(plan);
-    case Verb::deallocate: return names_.remove(plan.setting);
-    case Verb::deallocate_all: return names_.clear();
-    case Verb::discard_all:
-      names_.clear();
-      has_unnamed_ = false;
-      return settings_.discard_all();
-    case Verb::empty:
-    case Verb::query:
-    case Verb::dml:
-    case Verb::copy_from:
-    case Verb::copy_to:
-    case Verb::set:
-    case Verb::reset:
-    case Verb::reset_all:
-    case Verb::utility:
-    case Verb::multi:
-    case Verb::unparsable: return;
-  }
-}
-
-bool Session::answer_locally(BatchEnd end) {
-  if (decision_.error) {
-    if (can_fail_in_place()) return false;
-    fail_locally(end, *decision_.error);
-    return true;
-  }
-  const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
-  bool all_local = true;
-  bool returns_to_savepoint = false;
-  for (const Op& op : ops_) {
-    if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
-    if (op.plan && !is_local(*op.plan) && !is_accepted_parse(op)) all_local = false;
-    if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
-  }
-  // Of a transaction whose server was lost no savepoint is left.
-  if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;
-  if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
-    decision_.error = transaction_is_aborted();
-    decision_.error_at = 0;
-    if (mid_sequence_) return false;
-    fail_locally(end, *decision_.error);
-    return true;
-  }
-  if (mid_sequence_ || !all_local) return false;
-  answer_local_ops();
-  return true;
-}
-
-// What ran before the error in the same implicit transaction must be rolled back by the server: it gets an error of its own.
-bool Session::can_fail_in_place() const {
-  if (mid_sequence_) return true;
-  return decision_.error_at > 0;   // what came before it has replies of its own, and may have run
-}
-
-// A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
-bool Session::is_accepted_parse(const Op& op) const {
-  return op.type == 'P' && op.interned && !server_ && op.interned->accepted.load(std::memory_order_relaxed);
-}
-
-// Drivers prepare by a Parse with a Sync of its own: that says nothing of the shard on which the held transaction will run. After a
-// SET LOCAL the text may mean something else inside than outside.
-bool Session::only_prepares(BatchEnd end) const {
-  return transaction_ == Transaction::held && end == BatchEnd::sync && !decision_.runs && !set_locally_ && !mid_sequence_;
-}
-
-bool Session::runs_something() const {
-  for (const Op& op : ops_)
-    if (op.type != 'S' && op.type != 'H' && op.type != 'C' && !(op.plan && op.plan->verb == Verb::empty)) return true;
-  return false;
-}
-
-void Session::answer_local_ops() {
-  for (const Op& op : ops_) {
-    const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
-    const std::string_view nothing{};
-    switch (op.type) {
-      case 'P': wire::write_message(out_, '1', nothing); break;
-      case 'B': wire::write_message(out_, '2', nothing); break;
-      case 'C': wire::write_message(out_, '3', nothing); break;
-      case 'D':
-        if (body[0] == 'S') wire::write_message(out_, 't', std::string_view("\0\0", 2));
-        wire::write_message(out_, 'n', nothing);
-        break;
-      case 'E': answer_local_statement(*op.plan, find_portal(wire::read_execute(body)->portal)->sql); break;
-      case 'Q':
-        answer_local_statement(*op.plan, *wire::read_query(body));
-        wire::write_ready_for_query(out_, status_letter());
-        break;
-      case 'S': wire::write_ready_for_query(out_, status_letter()); break;
-      default: break;
-    }
-  }
-}
-
-void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
-  const bool failed = transaction_ != Transaction::held;
-  const std::string_view tag = tag_of(plan.verb, sql, failed);
-  run_local(plan, sql);
-  if (plan.verb == Verb::empty)
-    wire::write_empty_query_response(out_);
-  else
-    wire::write_command_complete(out_, tag);
-}
-
-// An error of the proxy's own that no server needs to know of. Later messages up to the Sync are skipped.
-void Session::fail_locally(BatchEnd end, const Error& error) {
-  database_->stats.errors.add();
-  forget_new_names();
-  if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
-  if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
-  wire::write_error(out_, wire::Severity::error, error);
-  // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
-  const char failed = ops_[decision_.error ? decision_.error_at : 0].type;
-  if (end == BatchEnd::flush || (end == BatchEnd::query && failed != 'Q' && failed != 'F'))
-    skip_to_sync_ = true;
-  else
-    wire::write_ready_for_query(out_, status_letter());
 }
 
 }  // namespace weir::proxy

@@ -1,4 +1,6 @@
-// Replies: from the server's bytes to the client's, counting what is still owed; COPY data the other way; a lost server.
+// Replies: from the server's bytes to the client's, counting what is still owed; a lost server.
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
@@ -29,30 +31,36 @@ Error out_of_step(char type) {
 
 net::Task<Session::Outcome> Session::pump(bool may_retry) {
   stash();
-  emit_local_replies();
+  if (!expected_.first_owed()) emit_local_replies();   // else they go with the first reply, should the batch have to run again
   flush_own();
+  arm_running_timer();
   for (;;) {
     if (server_broken_ && nothing_owed() && !in_transaction() && !mid_sequence_ && !pin_after_ && server_ != pinned_) {
       server_fatal_.reset();   // it said goodbye after it had answered all
       drop_server();
-      co_return Outcome::done;
+      co_return again_ ? Outcome::retry : Outcome::done;
     }
     if (server_broken_) co_return lost_server(may_retry);
-    if (nothing_owed()) co_return Outcome::done;
+    // Data of a COPY that failed may still be on its way: a message sent in part would swallow the next client's.
+    if (nothing_owed() && to_server_.empty()) co_return settings_error_ ? Outcome::unprepared : again_ ? Outcome::retry : Outcome::done;
     bool progress = false;
     // A client that stops reading: no more than one receive buffer of its result is held.
     if (out_.empty()) progress = receive_from_server();
     if (copy_in_ && !server_broken_ && !client_eof_) progress |= forward_copy_data();
-    if (!server_broken_ && !to_server_.empty()) flush_server();
+    if (!server_broken_ && !to_server_.empty()) {
+      flush_server();
+      progress |= to_server_.empty();   // COPY data that waits here already is told of no more
+    }
     if (!out_.empty()) {
       flush_client();
       progress |= out_.empty();
     }
     if (progress || server_broken_) continue;
     if (client_->hung_up() || client_eof_ || (end_with_ && end_now_)) {
-      if (end_with_ && end_now_) fatal(*end_with_);
+      if (end_with_ && end_now_ && bulk_left_ == 0) fatal(*end_with_);
       co_return Outcome::closed;
     }
+    if (runs_too_long()) co_return Outcome::closed;
     stash();
     co_await waiter_.wait();
   }
@@ -69,7 +77,10 @@ bool Session::receive_from_server() {
   stash();   // both sides share the loop's receive buffer
   const net::Received r = socket.receive();
   switch (r.kind) {
-    case net::Received::Kind::data: process_replies(r.bytes); return true;
+    case net::Received::Kind::data:
+      traffic_->received.add(r.bytes.size());
+      process_replies(r.bytes);
+      return true;
     case net::Received::Kind::nothing: return false;
     case net::Received::Kind::end:
     case net::Received::Kind::failed: server_broken_ = true; return true;
@@ -107,14 +118,27 @@ void Session::process_replies(ByteView bytes) {
     bytes = whole.view();
   }
   std::size_t at = std::min<std::uint64_t>(bulk_left_, bytes.size());
-  std::size_t from = own_running_ ? at : 0;   // the rest of a row of the proxy's own statement
+  std::size_t from = replies_are_own() ? at : 0;   // the rest of a row of the proxy's own statement
   bulk_left_ -= at;
+  if (at > 0) server_->socket->expect_bytes(bulk_left_);
   while (at < bytes.size() && !server_broken_) {
     const wire::Frame f = wire::next_message(bytes.subspan(at));
     if (f.status == wire::FrameStatus::message) {
-      bool forward = true;
-      if (!is_bulk(f.message.type)) process_message(f.message, forward);
-      forward &= !own_running_;
+      if (!expected_.empty() && expected_.front().kind == Expect::local && !settings_error_ && !(f.message.type == 'E' && will_run_again(f.message))) {
+        emit_local_replies();
+        to_client(bytes.subspan(from, at - from));
+        flush_own();
+        from = at;
+        answered_ = true;
+      }
+      bool forward = !replies_are_own();
+      if (!is_bulk(f.message.type))
+        process_message(f.message, forward);
+      else if (own_row_)
+        read_own_row(f.message);
+      else if (own_running_ && own_rows_ && f.message.type == 'D')
+        take_own_row(f.message.body);
+      answered_ |= forward || !own_.empty();
       const std::size_t end = at + f.needed;
       if (!forward || !own_.empty()) {
         to_client(bytes.subspan(from, (forward ? end : at) - from));
@@ -129,9 +153,14 @@ void Session::process_replies(ByteView bytes) {
       break;
     }
     const std::size_t have = bytes.size() - at;
-    if (have < wire::kHeader || (!is_bulk(f.message.type) && f.needed <= kMaxControl)) break;   // wait for the rest
+    if (have < wire::kHeader || ((!is_bulk(f.message.type) || own_rows_) && f.needed <= kMaxControl)) break;   // wait for the rest
     bulk_left_ = f.needed - have;
+    server_->socket->expect_bytes(bulk_left_);
     at = bytes.size();
+    if (replies_are_own()) {
+      to_client(bytes.subspan(from, bytes.size() - have - from));
+      from = at;
+    }
   }
   if (!own_running_) to_client(bytes.subspan(from, at - from));
   if (at < bytes.size() && !server_broken_) carry_.append(bytes.subspan(at));
@@ -142,8 +171,12 @@ void Session::break_server(Error why) {
   if (!server_fatal_) server_fatal_ = std::move(why);
 }
 
-// One whole message that is no row. `forward`: does the client get it?
+// One whole message that is no row. `forward`: does the client get it? False already where it answers the proxy's own.
 void Session::process_message(const wire::Message& m, bool& forward) {
+  if (settings_error_) {
+    forward = false;
+    return discard_reply(m);
+  }
   const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
   const auto settle = [&](Expect kind) {
     if (due != kind) return break_server(out_of_step(m.type));
@@ -160,8 +193,14 @@ void Session::process_message(const wire::Message& m, bool& forward) {
         error_seen_ = true;
         wire::write_error(own_, wire::Severity::error, *poison_error_);
       } else {
-        if (due == Expect::parse && !expected_.front().swallow) note_accepted(expected_.front().op);
+        const bool asked = due == Expect::parse && !expected_.front().swallow;
+        const std::uint32_t op = due == Expect::parse ? expected_.front().op : kNoOp;
+        if (asked) note_accepted(op);
         settle(Expect::parse);
+        if (asked && op < ops_.size() && ops_[op].type != 'P') {   // PREPARE
+          forward = false;
+          wire::write_command_complete(own_, "PREPARE");
+        }
       }
       break;
     case '2': settle(Expect::bind); break;
@@ -185,6 +224,8 @@ void Session::process_message(const wire::Message& m, bool& forward) {
         if (const auto p = wire::read_parameter_status(m.body)) own_parameters_->emplace_back(p->name, p->value);
       break;
     case 'N':
+      if (!expected_.empty() && expected_.front().kind == Expect::query && expected_.front().swallow) forward = false;
+      break;
     case 'A':
     case 'H':
     case 'c':
@@ -201,8 +242,7 @@ void Session::note_accepted(std::uint32_t op) {
 // Replies that the proxy gives itself, at their place in the order.
 void Session::emit_local_replies() {
   while (!expected_.empty() && expected_.front().kind == Expect::local) {
-    const char cause = ops_[expected_.front().op].type;
-    wire::write_message(own_, cause == 'P' ? '1' : '3', std::string_view{});
+    write_local_reply(ops_[expected_.front().op]);
     expected_.pop();
   }
 }
@@ -212,20 +252,35 @@ void Session::emit_local_replies() {
 void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
   const char status = wire::read_ready_for_query(m.body);
   const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
+  if (due == Expect::settings) return on_settings_applied(status);
   if (expected_.empty() && std::exchange(dropped_sync_, false) && status != '\0') {
     // The COPY failed before the server came to the Sync that came along: it was not ignored after all.
     mid_sequence_ = skip_to_sync_ = false;
     return on_ready(status);
   }
+  if (due == Expect::own_sync && status != '\0') {
+    expected_.pop();
+    forward = false;
+    return emit_local_replies();
+  }
   if (status == '\0' || (due != Expect::query && due != Expect::sync && due != Expect::function_call))
     return break_server(out_of_step('Z'));
   const bool swallow = expected_.front().swallow;
   expected_.pop();
-  if (swallow && !own_running_ && !client_dead_ && status == 'I' && !decision_.check_only)
+  if (again_) {
+    forward = false;
+    return;
+  }
+  if (swallow && due == Expect::query && !own_running_ && !client_dead_ && status == 'I' && !decision_.check_only)
     return break_server({sqlstate::kConnectionFailure, "the server did not begin the transaction"});
+  if (!own_running_ && !swallow) note_query(worker_.loop().now() - sent_at_);
   if (!own_running_) on_ready(status);
   if (swallow) {
     forward = false;
+  } else if (mode_ == config::PoolMode::statement && status != 'I') {
+    forward = false;   // a BEGIN that could not be seen before it ran
+    terminate({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
+               "Use pool_mode = \"transaction\" for this database or user."}, true);
   } else if (status_letter() != status) {
     forward = false;
     wire::write_ready_for_query(own_, status_letter());
@@ -245,9 +300,7 @@ void Session::on_ready(char status) {
     drop_pin_of_failed_text();
     leave_transaction(!rolled_back);
     server_->settings = std::exchange(discarded_, false) ? nullptr : settings_.current();
-    database_->stats.transactions.add();
-    const auto took = worker_.loop().now() - sent_at_;
-    database_->stats.query_us.add(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+    traffic_->transactions.observe(worker_.loop().now() - transaction_sent_at_);
     rolled_back_ = false;
     return;
   }
@@ -263,7 +316,7 @@ void Session::on_ready(char status) {
 
 // Text that neither our parser nor the server understood left nothing behind.
 void Session::drop_pin_of_failed_text() {
-  if (!error_seen_ || !pin_after_) return;
+  if (!error_seen_ || !pin_after_ || mode_ == config::PoolMode::session) return;
   for (const Op& op : ops_)
     if (op.plan && op.plan->effects.pins && op.plan->verb != Verb::unparsable) return;
   pin_after_ = false;
@@ -294,13 +347,14 @@ void Session::on_command_complete(std::string_view tag) {
   const Op* op = completed_op();
   if (!op) return;
   rolled_back_ = tag == "ROLLBACK";
+  if (op->prepared && op->plan->verb == Verb::multi) on_prepared_complete(*op);
   if (op->plan) apply_verb(*op->plan, *op, tag);
 }
 
 std::string Session::text_of(const Op& op) const {
   const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
   if (op.type == 'Q') return std::string(*wire::read_query(body));
-  const Portal* portal = find_portal(wire::read_execute(body)->portal);
+  const Portal* portal = portals_.find(wire::read_execute(body)->portal);
   return portal ? portal->sql : std::string{};
 }
 
@@ -324,9 +378,6 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
       return settings_.rollback_to(plan.setting);
     case Verb::commit: return tag == "COMMIT" ? settings_.commit() : settings_.rollback();
     case Verb::rollback: return settings_.rollback();
-    case Verb::deallocate_all:
-      names_.clear();
-      return server_->prepared.clear();
     case Verb::discard_all: return on_discard_all();
     case Verb::utility:
     case Verb::multi: return worker_.proxy().schema_may_have_changed(database_->name);
@@ -338,6 +389,11 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::begin:
     case Verb::set_transaction:
     case Verb::deallocate:
+    case Verb::deallocate_all:
+    case Verb::prepare:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten:
     case Verb::unparsable: return;
   }
 }
@@ -348,9 +404,13 @@ void Session::on_discard_all() {
   settings_.discard_all();
   server_->prepared.clear();
   server_->unnamed_statement = 0;
-  tainted_ = pin_after_ = false;
+  const bool keeps = mode_ == config::PoolMode::session;   // whatever it says, until it goes
+  tainted_ = soft_after_ = false;
+  if (server_ == pinned_) pinned_tainted_ = false;
+  asks_ = {};
+  pin_after_ = keeps && server_ != pinned_;
   lost_by_reset_.clear();
-  if (server_ == pinned_) pinned_ = nullptr;
+  if (!keeps && (!pinned_ || server_ == pinned_)) unpin();
   // The server has no settings now; the start-up ones are replayed before the next statement.
   discarded_ = true;
 }
@@ -367,20 +427,42 @@ void Session::on_error(const wire::Message& m, bool& forward) {
     return;
   }
   if (expected_.empty()) return break_server(as_error(*view));
+  if (again_ || will_run_again(m)) {
+    forward = false;
+    if (!again_) forget_stale(ops_[expected_.first_owed()->op]);
+    again_ = true;
+    ++runs_again_;
+    if (expected_.first_owed()->kind != Expect::query) expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
+    return;
+  }
   const Expected head = expected_.front();
+  if (head.kind == Expect::settings) {
+    settings_error_ = as_error(*view);
+    return;
+  }
+  if (head.swallow && head.kind == Expect::parse && own_sync_follows()) {
+    // What a Query names could not be prepared: the Query fails for want of it, and is told this reason.
+    forward = false;
+    swallowed_error_ = as_error(*view);
+    expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
+    return;
+  }
   if (own_running_ || (head.kind == Expect::query && head.swallow)) {
     forward = false;
     if (!swallowed_error_) swallowed_error_ = as_error(*view);
     return;
   }
   error_seen_ = true;
-  database_->stats.errors.add();
-  // "cached plan must not change result type": a statement prepared before somebody's DDL would fail every client from now on.
-  if (view->code == sqlstate::kFeatureNotSupported.view() && server_->prepared.size() > 0) tainted_ = true;
+  traffic_->errors.add(view->code);
+  const Op* const op = head.op < ops_.size() ? &ops_[head.op] : nullptr;
+  if (op && is_stale_plan(m.body)) forget_stale(*op);   // it would fail every client from now on
   if (copy_in_) copy_bulk_left_ == 0 ? void(copy_in_ = false) : void(copy_failed_ = true);
-  if (view->code == sqlstate::kInFailedTransaction.view() && swallowed_error_) {
-    forward = false;   // a held-back SET LOCAL or the like had failed: that is what the client must know
+  const bool follows = view->code == sqlstate::kInFailedTransaction.view() || view->code == sqlstate::kInvalidStatementName.view();
+  if (follows && swallowed_error_) {
+    forward = false;   // a held-back SET LOCAL, a Parse or the like had failed: that is what the client must know
     wire::write_error(own_, wire::Severity::error, *std::exchange(swallowed_error_, std::nullopt));
+  } else if (head.kind != Expect::poison && translate_error(m, op)) {
+    forward = false;
   }
   if (head.kind == Expect::query || head.kind == Expect::function_call) return;   // its ReadyForQuery comes
   if (head.kind == Expect::poison) {
@@ -388,30 +470,59 @@ void Session::on_error(const wire::Message& m, bool& forward) {
     wire::write_error(own_, wire::Severity::error, *poison_error_);
   }
   expected_.drop_to_sync([&](const Expected& e) { undo(e); });
-  if (!expected_.empty()) return;
-  skip_to_sync_ = mid_sequence_ = true;
+  restore_unnamed(head.op);
+  if (expected_.empty()) {
+    skip_to_sync_ = mid_sequence_ = true;
+    return;
+  }
+  // The Sync that stands for a Query of which the proxy would have complained: the Query is skipped like all that follows.
+  const Expected& ends = expected_.front();
+  if (head.kind == Expect::poison || ends.kind != Expect::sync || ends.op >= ops_.size() || ops_[ends.op].type != 'Q') return;
+  if (ends.op == head.op) return;   // it failed itself, as a Parse of the proxy's: its ReadyForQuery comes
+  expected_.swallow_front();
+  skip_to_sync_ = true;
+}
+
+// The unnamed statement when `failed` (an index of ops_) failed and all after it was skipped: that of the last message that came to pass.
+void Session::restore_unnamed(std::size_t failed) {
+  if (failed >= ops_.size()) return;
+  const auto parses = [&](const Op& op) { return op.type == 'P' && !op.statement && op.name.empty(); };
+  const auto drops = [&](const Op& op) {
+    if (op.type != 'C' || scanned_ == 0) return op.type == 'Q' || op.type == 'C';   // COPY data took the messages' place
+    const auto named = wire::read_named(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader), "Close");
+    return named && named->kind == 'S' && named->name.empty();
+  };
+  std::size_t last = failed + 1;
+  while (last > 0 && !parses(ops_[last - 1]) && !drops(ops_[last - 1])) --last;
+  if (last == 0) return take_unnamed_back();
+  const std::size_t at = last - 1;
+  has_unnamed_ = at != failed && parses(ops_[at]);
+  const bool is_latest = std::none_of(ops_.begin() + static_cast<std::ptrdiff_t>(last), ops_.end(), parses);
+  if (!has_unnamed_ || is_latest) return;
+  const auto parse = scanned_ == 0 ? wire::read_parse({}) : wire::read_parse(input_.subspan(ops_[at].offset + wire::kHeader, ops_[at].size - wire::kHeader));
+  has_unnamed_ = static_cast<bool>(parse);
+  if (!has_unnamed_) return;
+  read_into(unnamed_, *parse);
+  unnamed_.id = worker_.next_unnamed();
+}
+
+// As it was before the batch.
+void Session::take_unnamed_back() {
+  if (std::exchange(unnamed_replaced_, false)) std::swap(unnamed_, unnamed_before_);
+  has_unnamed_ = had_unnamed_;
 }
 
 // The server skipped the message that would have caused this reply.
 void Session::undo(const Expected& e) {
-  if (e.kind == Expect::close && e.swallow) tainted_ = true;   // an evicted statement is still there
-  if (e.kind == Expect::local && e.op < ops_.size()) {
-    const Op& op = ops_[e.op];
-    if (op.type == 'P') names_.remove(op.name);
-    if (op.type == 'C' && op.statement) names_.add(op.name, {op.statement, op.interned});
-  }
-  if (e.kind != Expect::parse) return;
-  if (e.op >= ops_.size() || !ops_[e.op].statement) {
-    server_->unnamed_statement = 0;
-    if (!e.swallow) has_unnamed_ = false;
-    return;
-  }
-  const Op& op = ops_[e.op];
-  server_->prepared.remove(op.statement->id);
-  if (!e.swallow) names_.remove(op.name);
+  undo_on_server(e);
+  if (e.swallow || e.op >= ops_.size()) return;
+  Op& op = ops_[e.op];
+  const bool named = op.statement != nullptr || !op.name.empty();
+  if (e.kind == Expect::parse || (e.kind == Expect::local && (op.type == 'P' || (op.plan && op.plan->verb == Verb::prepare && op.local == 'C'))))
+    named ? names_.remove(op.name) : void(has_unnamed_ = false);
+  else if (e.kind == Expect::local)
+    restore_names(op);
 }
-
-// ---- COPY FROM STDIN ----
 
 void Session::on_copy_in() {
   if (expected_.empty()) return break_server(out_of_step('G'));
@@ -422,69 +533,23 @@ void Session::on_copy_in() {
   consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
 }
 
-// Passes COPY data on, as long as the server takes it. True: something moved.
-bool Session::forward_copy_data() {
-  bool moved = false;
-  while (copy_in_ && to_server_.empty() && !server_broken_ && !client_eof_) {
-    if (input_.empty() && !receive_from_client()) break;
-    const std::size_t ready = copy_data_ready();
-    if (ready > 0) {
-      send_to_server(input_.first(ready));
-      consume(ready);
-      // Its CommandComplete would wait in the server for the Sync, which is a batch of its own.
-      if (!copy_in_ && copy_extended_) send_to_server(kFlush);
-      moved = true;
-    } else if (copy_in_ && !receive_from_client()) {
-      break;
-    }
-    if (copy_failed_ && copy_bulk_left_ == 0) copy_in_ = false;
-  }
-  return moved;
-}
-
-// How many bytes at the front of the input may go to the server now. Ends copy mode at CopyDone and CopyFail.
-std::size_t Session::copy_data_ready() {
-  std::size_t at = std::min<std::uint64_t>(copy_bulk_left_, input_.size());
-  copy_bulk_left_ -= at;
-  while (at < input_.size() && !copy_failed_) {
-    const wire::Frame f = wire::next_message(input_.subspan(at));
-    const char type = static_cast<char>(input_[at]);
-    if (f.status == wire::FrameStatus::bad_length || std::string_view("dcfSHX").find(type) == std::string_view::npos) {
-      fatal({sqlstate::kProtocolViolation, concat("unexpected message type ", std::to_string(input_[at]), " during COPY from stdin")});
-      client_eof_ = true;
-      return at;
-    }
-    if (type == 'X') {
-      client_eof_ = true;
-      return at;
-    }
-    if (f.status == wire::FrameStatus::incomplete) {
-      if (type != 'd' || input_.size() - at < wire::kHeader) return at;
-      copy_bulk_left_ = f.needed - (input_.size() - at);
-      return input_.size();
-    }
-    at += f.needed;
-    if (type == 'c' || type == 'f') {
-      copy_in_ = false;
-      mid_sequence_ |= copy_extended_;   // its Sync comes as a batch of its own
-      return at;
-    }
-  }
-  return at;
-}
-
-// The Sync that ends an extended COPY comes after its data.
-bool Session::copy_extended_in_progress() const { return copy_extended_ && (copy_in_ || mid_sequence_ || dropped_sync_); }
-
 // ---- a lost server ----
+
+// Was it the batch that ended the server? What it crashed on, or was told to stop with, is not run again elsewhere. A server that was told
+// to stop while it was idle says so only when it gets to it, which may be after the batch was sent: the words are the same, only the time
+// tells.
+bool Session::spoke_of_the_batch() const {
+  constexpr Duration kToldWhileIdle = std::chrono::seconds(5);
+  if (!server_fatal_) return false;
+  return server_fatal_->code != sqlstate::kAdminShutdown || worker_.loop().now() - sent_at_ > kToldWhileIdle;
+}
 
 Session::Outcome Session::lost_server(bool may_retry) {
   const bool pinned = server_ == pinned_;
   const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
   const bool wrote = decision_.writes || sequence_wrote_ || (ends_failed_transaction() && transaction_wrote_);
   const bool sequence = mid_sequence_ || in_sequence_;
-  const bool spoke = server_fatal_.has_value();   // a server that was told to stop, or crashed on it, is not asked again
-  if (may_retry && !spoke && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
+  if (may_retry && !spoke_of_the_batch() && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
     server_fatal_.reset();
     drop_server();
     return Outcome::retry;
@@ -499,13 +564,13 @@ Session::Outcome Session::lost_server(bool may_retry) {
   }
   const bool cut_in_message = bulk_left_ > 0 && forwarded_ > 0;
   const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
-  for (; !expected_.empty(); expected_.pop()) undo(expected_.front());
+  expected_.drop_all([&](const Expected& e) { undo(e); });
   drop_server();
   if (pinned || cut_in_message || client_dead_) {
     fatal(error);
     return Outcome::closed;
   }
-  database_->stats.errors.add();
+  database_->stats.errors.add(error.code.view());
   const bool over = ends_failed_transaction();
   const bool in_block = in_transaction() && !over;
   if (!in_block) leave_transaction(false);

@@ -14,21 +14,25 @@ constexpr std::string_view kNoSuchStatement = "weir.refused";
 }  // namespace
 
 // Can the client's bytes go out as they are? (Renaming, injected Parses and the like are known only now.)
-bool Session::raw_now() const { return raw_ && !decision_.error && to_server_.empty(); }
+bool Session::raw_now() const { return raw_ && !decision_.error; }
 
 void Session::translate(BatchEnd end) {
-  sent_at_ = worker_.loop().now();
+  if (!mid_sequence_) sent_at_ = worker_.loop().now();
+  if (!was_held()) transaction_sent_at_ = sent_at_;
   forwarded_ = 0;
-  error_seen_ = false;
+  if (!mid_sequence_) error_seen_ = false;   // an error before a Flush rolls back at the Sync
+  answered_ = again_ = false;
+  completed_ = 0;
+  swallowed_error_.reset();
   poison_error_.reset();
   in_sequence_ = mid_sequence_;
   sequence_wrote_ = (in_sequence_ && sequence_wrote_) || decision_.writes;
   dropped_sync_ = false;
   if (decision_.runs) {
-    tainted_ |= decision_.effects.taints;
-    pin_after_ |= decision_.effects.pins || mode_ == config::PoolMode::session;
+    note_effects();
     if (decision_.writes) mark_writes();
   }
+  if (needs_preparing() && !was_held()) send_settings();
   if (transaction_ == Transaction::held && !aside_) send_held_begin();
   if (decision_.check_only) return translate_check_only(end);
   const std::size_t last = decision_.error ? decision_.error_at : ops_.size();
@@ -42,19 +46,17 @@ void Session::translate(BatchEnd end) {
   }
   if (decision_.error && end == BatchEnd::query && decision_.error_at + 1 == ops_.size()) {
     wire::write_sync(to_server_);   // a Query's error is followed by ReadyForQuery
-    expected_.push({Expect::sync, false, 0});
+    expected_.push({Expect::sync, false, static_cast<std::uint32_t>(decision_.error_at)});
   }
   mid_sequence_ = end == BatchEnd::flush;
-  if (raw)
-    send_to_server(input_.first(scanned_));
-  else
-    flush_server();
+  if (raw) send_to_server(input_.first(scanned_));
+  flush_server();
   if (std::exchange(flush_after_, false)) send_to_server(kFlush);
 }
 
 // An unnamed Bind may need its Parse first, on a server that does not have it.
 bool Session::may_stay_raw() const {
-  if (!has_unnamed_ || server_->unnamed_statement == unnamed_.id) return true;
+  if (!had_unnamed_ || server_->unnamed_statement == unnamed_before().id) return true;
   for (const Op& op : ops_) {
     if (op.type == 'P') return true;   // it comes along
     if (op.type == 'B' || op.type == 'D') return false;
@@ -68,8 +70,12 @@ void Session::pass_on(ByteView message) {
 
 void Session::translate_op(std::size_t index, ByteView message) {
   const auto op = static_cast<std::uint32_t>(index);
+  if (ops_[index].local != 0) return expected_.push({Expect::local, false, op});
+  const bool prepares = ops_[index].plan && ops_[index].plan->verb == Verb::prepare;
   switch (message[0]) {
     case 'Q':
+      if (prepares) return translate_prepare(index);
+      if (ops_[index].prepared) return translate_prepared_query(index);
       server_->unnamed_statement = 0;
       expected_.push({Expect::query, false, op});
       return pass_on(message);
@@ -78,6 +84,8 @@ void Session::translate_op(std::size_t index, ByteView message) {
     case 'D':
     case 'C': return translate_named(index, message);
     case 'E':
+      if (prepares) return translate_prepare(index);
+      if (ops_[index].prepared) ensure_used(index);
       expected_.push({Expect::execute, false, op});
       return pass_on(message);
     case 'F':
@@ -98,40 +106,21 @@ void Session::translate_parse(std::size_t index, ByteView message) {
     expected_.push({Expect::parse, false, at});
     return pass_on(message);
   }
-  if (server_->prepared.touch(op.statement->id)) {
+  if (server_->prepared.touch(op.interned->id)) {
+    database_->stats.prepared_hits.add();
     expected_.push({Expect::local, false, at});
     return;
   }
-  evict_prepared();
-  database_->stats.server_parses.add();
-  wire::write_parse(to_server_, server_statement_name(op.statement->id), op.statement->sql, op.statement->types);
-  expected_.push({Expect::parse, false, at});
-  server_->prepared.add(op.statement->id);
-}
-
-void Session::ensure_prepared(std::size_t index) {
-  const Op& op = ops_[index];
-  if (server_->prepared.touch(op.statement->id)) return;
-  evict_prepared();
-  database_->stats.server_parses.add();
-  wire::write_parse(to_server_, server_statement_name(op.statement->id), op.statement->sql, op.statement->types);
-  expected_.push({Expect::parse, true, static_cast<std::uint32_t>(index)});
-  server_->prepared.add(op.statement->id);
-}
-
-void Session::evict_prepared() {
-  const std::uint64_t victim = server_->prepared.to_evict(worker_.topology()->settings->pool.max_prepared_statements);
-  if (victim == 0) return;
-  wire::write_named(to_server_, 'C', 'S', server_statement_name(victim));
-  expected_.push({Expect::close, true, 0});
-  server_->prepared.remove(victim);
+  ensure_on_server(*op.interned, index, true);
 }
 
 void Session::ensure_unnamed() {
   if (server_->unnamed_statement == unnamed_.id) return;
-  wire::write_parse(to_server_, "", unnamed_.sql, unnamed_.types);
+  const PreparedStatement& meant = unnamed_before();   // the batch's own Parse would have made it the server's
+  if (server_->unnamed_statement == meant.id) return;
+  wire::write_parse(to_server_, "", meant.sql, meant.types);
   expected_.push({Expect::parse, true, kNoOp});
-  server_->unnamed_statement = unnamed_.id;
+  server_->unnamed_statement = meant.id;
 }
 
 void Session::translate_bind(std::size_t index, ByteView message) {
@@ -141,9 +130,10 @@ void Session::translate_bind(std::size_t index, ByteView message) {
     expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
     return pass_on(message);
   }
-  ensure_prepared(index);
+  if (op.prepared) ensure_used(index);
+  ensure_on_server(*op.interned, index, false);
   const auto bind = wire::read_bind(message.subspan(wire::kHeader));   // read once before: it is well-formed
-  wire::write_bind_renamed(to_server_, *bind, server_statement_name(op.statement->id));
+  wire::write_bind_renamed(to_server_, *bind, server_statement_name(op.interned->id));
   expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
 }
 
@@ -152,13 +142,14 @@ void Session::translate_named(std::size_t index, ByteView message) {
   const auto at = static_cast<std::uint32_t>(index);
   const bool describe = message[0] == 'D';
   const auto named = wire::read_named(message.subspan(wire::kHeader), "Describe");
-  if (named->kind == 'S' && !named->name.empty()) {
+  if (named->kind == 'S' && (!named->name.empty() || op.interned)) {
     if (!describe) {
       expected_.push({Expect::local, false, at});   // the server keeps it for others
       return;
     }
-    ensure_prepared(index);
-    wire::write_named(to_server_, 'D', 'S', server_statement_name(op.statement->id));
+    if (op.prepared) ensure_used(index);
+    ensure_on_server(*op.interned, index, false);
+    wire::write_named(to_server_, 'D', 'S', server_statement_name(op.interned->id));
     expected_.push({Expect::describe, false, at});
     return;
   }
@@ -168,12 +159,15 @@ void Session::translate_named(std::size_t index, ByteView message) {
   pass_on(message);
 }
 
-// BEGIN and what was said after it, now that a shard is known. Their errors put the server's transaction in state E by themselves.
+// BEGIN and what was said after it, now that a shard is known. Their errors put the server's transaction in state E by themselves,
+// and what follows is refused. A BEGIN with options may fail before there is a transaction: a plain one goes before it.
 void Session::send_held_begin() {
   std::string sql;
+  if (ascii_lower(held_.front()) != "begin") sql = "BEGIN;";
   for (const std::string& statement : held_) sql += concat(statement, "\n;");
   wire::write_query(to_server_, sql);
   expected_.push({Expect::query, true, 0});
+  server_->unnamed_statement = 0;
   held_.clear();
 }
 
@@ -215,6 +209,7 @@ bool Session::send_to_server(ByteView bytes) {
       server_broken_ = true;
       return false;
     }
+    traffic_->sent.add(*sent);
     bytes = bytes.subspan(*sent);
   }
   if (!bytes.empty()) to_server_.append(bytes);
@@ -229,6 +224,7 @@ bool Session::flush_server() {
       return false;
     }
     if (*sent == 0) break;
+    traffic_->sent.add(*sent);
     to_server_.consume(*sent);
   }
   if (to_server_.empty() && to_server_.capacity() > kMaxControl) to_server_.release();

@@ -22,6 +22,11 @@ bool changes_no_meaning(std::string_view name) {
   return false;
 }
 
+// Settings by which a server reads the text of a Query, the whole of it before any of it runs.
+bool changes_reading(std::string_view name) {
+  return name == "client_encoding" || name == "standard_conforming_strings" || name == "backslash_quote";
+}
+
 std::string_view skip_blanks(std::string_view s) {
   const auto at = s.find_first_not_of(" \t\r\n");
   return at == std::string_view::npos ? std::string_view{} : s.substr(at);
@@ -183,6 +188,8 @@ SettingsRef intern_settings(std::vector<Setting> settings) {
   for (const auto& s : settings) {
     if (survives_reset_all(s.name)) state->needs_discard = true;
     if (s.name == "search_path") state->search_path = search_path_of(s.sql);
+    state->changes_reading |= changes_reading(s.name);
+    state->plain &= is_ascii(s.sql) && s.sql.find('\\') == std::string::npos;
     if (!changes_no_meaning(s.name)) state->meaning += concat(s.sql, "\n;");
   }
   state->settings = std::move(settings);
@@ -191,10 +198,14 @@ SettingsRef intern_settings(std::vector<Setting> settings) {
   return state;
 }
 
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
 SettingsRef unknown_settings() {
   static const SettingsRef unknown = [] {
     auto state = std::make_shared<SettingsState>();
-    state->needs_discard = true;
+    state->needs_discard = state->changes_reading = true;
     return state;
   }();
   return unknown;
@@ -210,16 +221,30 @@ void SessionSettings::discard_all() {
   savepoints_.clear();
 }
 
+namespace {
+
+// What a SET or RESET of `name` makes void. A new session authorization ends the role that was set under the old one.
+void forget(std::vector<Setting>& settings, std::string_view name) {
+  std::erase_if(settings, [&](const Setting& s) { return s.name == name || (name == "session_authorization" && s.name == "role"); });
+}
+
+}  // namespace
+
 void SessionSettings::set(std::string name, std::string sql) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
-  std::erase_if(next, [&](const Setting& s) { return s.name == name; });
+  forget(next, name);
   next.push_back({std::move(name), std::move(sql)});
   current_ = intern_settings(std::move(next));
 }
 
+void SessionSettings::learn(std::vector<Setting> settings) {
+  committed_ = current_ = intern_settings(std::move(settings));
+  savepoints_.clear();
+}
+
 std::string SessionSettings::reset(std::string_view name) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
-  std::erase_if(next, [&](const Setting& s) { return s.name == name; });
+  forget(next, name);
   std::string lost;
   if (startup_)
     for (const auto& s : startup_->settings)

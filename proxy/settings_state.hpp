@@ -25,12 +25,17 @@ struct SettingsState {
   std::string replay;              // all of them as one simple Query string
   bool needs_discard = false;      // RESET ALL does not undo it (role, session authorization)
   std::string search_path;         // as the router reads it; empty: not set
+  bool plain = true;               // `replay` reads the same in every client_encoding and by all rules for strings
+  bool changes_reading = false;    // it sets one of these
   std::string meaning;             // `replay` without what never changes what a statement's text means
 };
 using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is set
 
 // Makes equal sets one object. Thread-safe; forgets sets nobody holds.
 [[nodiscard]] SettingsRef intern_settings(std::vector<Setting> settings);
+
+// Every encoding has the same characters below 128.
+[[nodiscard]] bool is_ascii(std::string_view text);
 
 // What no session asks for: a server marked with it is cleaned before anybody uses it.
 [[nodiscard]] SettingsRef unknown_settings();
@@ -56,6 +61,8 @@ class SessionSettings {
   void discard_all();
 
   void set(std::string name, std::string sql);
+  // What a server says is set, outside of a transaction.
+  void learn(std::vector<Setting> settings);
   // What RESET did on the server is not all: it knows nothing of the start-up parameters. Returned are the statements that
   // give it those it just lost; empty: none.
   [[nodiscard]] std::string reset(std::string_view name);
@@ -68,6 +75,8 @@ class SessionSettings {
   void rollback();
 
   [[nodiscard]] const SettingsRef& current() const { return current_; }
+  // Nothing is set but the start-up parameters.
+  [[nodiscard]] bool at_start() const { return current_ == startup_; }
 
  private:
   struct Savepoint {

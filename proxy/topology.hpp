@@ -14,6 +14,7 @@
 
 #include "base/deadline.hpp"
 #include "config/settings.hpp"
+#include "net/tls_context.hpp"
 #include "pool/backend.hpp"
 #include "pool/connector.hpp"
 #include "schema/bucket_map.hpp"
@@ -106,6 +107,7 @@ struct DatabaseState {
 struct Topology {
   std::shared_ptr<const config::Settings> settings;
   std::vector<DatabaseState> databases;
+  std::shared_ptr<const net::TlsContext> tls;   // for new clients; null: none is offered
   std::uint64_t version = 0;              // raised by every change
   std::uint64_t settings_version = 0;     // raised by a change of settings
   [[nodiscard]] const DatabaseState* find(std::string_view database) const;

@@ -1,5 +1,7 @@
 #include "proxy/worker.hpp"
 
+#include <pthread.h>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@ namespace weir::proxy {
 
 namespace {
 constexpr int kAcceptsAtOnce = 64;   // then the clients that are there get their turn
+constexpr unsigned kSlowQueriesASecond = 5;   // a line each
 }
 
 Worker::Worker(Proxy& proxy, unsigned index, std::unique_ptr<net::Loop> loop)
@@ -22,12 +25,19 @@ Worker::~Worker() {
   if (spare_ >= 0) ::close(spare_);
 }
 
-void Worker::start(std::vector<int> listeners) {
-  listeners_ = std::move(listeners);
+void Worker::watch_listeners(const std::vector<int>& listeners) {
+  listeners_ = listeners;
   for (const int fd : listeners_)
     if (auto watched = loop_->watch(fd, [this, fd] { accept_all(fd); }); !watched)
       log::error(concat("worker ", std::to_string(index_), ": ", watched.error().message));
-  thread_ = std::thread([this] { loop_->run(); });
+}
+
+void Worker::start(const std::vector<int>& listeners) {
+  watch_listeners(listeners);
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), concat("weir-worker-", std::to_string(index_ % 100)).c_str());   // as top -H and gdb show it
+    loop_->run();
+  });
 }
 
 void Worker::stop() {
@@ -75,14 +85,13 @@ void Worker::adopt(int fd) {
   auto session = std::make_unique<Session>(*this, id, std::move(*socket));
   Session* s = session.get();
   sessions_.emplace(id, std::move(session));
-  if (!proxy_.admit_client()) s->terminate({sqlstate::kTooManyConnections, "sorry, too many clients already", "See listen.max_clients."}, false);
   s->start();
 }
 
 void Worker::finished(Session& session) {
   // Not from inside its own coroutine.
   loop_->post([this, id = session.id()] {
-    if (sessions_.erase(id) > 0) proxy_.client_left();
+    sessions_.erase(id);
   });
 }
 
@@ -93,6 +102,23 @@ Session* Worker::find_session(std::uint64_t id) {
 
 void Worker::for_each_session(const std::function<void(Session&)>& f) {
   for (auto& [id, session] : sessions_) f(*session);
+}
+
+void Worker::for_each_database(const std::function<void(const WorkerDatabase&)>& f) const {
+  for (const auto& [name, database] : databases_) f(*database);
+}
+
+std::optional<std::uint64_t> Worker::may_log_slow_query() {
+  if (loop_->now() - slow_query_second_ >= std::chrono::seconds(1)) {
+    slow_query_second_ = loop_->now();
+    slow_queries_logged_ = 0;
+  }
+  if (slow_queries_logged_ >= kSlowQueriesASecond) {
+    ++slow_queries_kept_silent_;
+    return std::nullopt;
+  }
+  ++slow_queries_logged_;
+  return std::exchange(slow_queries_kept_silent_, 0);
 }
 
 WorkerDatabase* Worker::database(std::string_view name) {
@@ -108,19 +134,43 @@ void Worker::remove_database(WorkerDatabase& database) {
       session->terminate({sqlstate::kAdminShutdown, concat("database \"", database.name, "\" was removed from the configuration")}, false);
 }
 
+Traffic& Worker::register_traffic(const pool::Backend& backend) {
+  const pool::BackendIdentity& id = backend.id();
+  if (traffic_.size() <= backend.serial()) traffic_.resize(backend.serial() + 1);
+  Traffic& cells = proxy_.stats().backend(index_, {id.database, id.shard_name, concat(backend.host(), ":", backend.port()), id.role});
+  traffic_[backend.serial()] = &cells;
+  return cells;
+}
+
+void Worker::give_up_soft_pins(pool::Pool& pool) {
+  if (pool.soft_pins() == 0) return;
+  const auto give_up = [](Worker& worker, const pool::Pool& wanted) {
+    const std::vector<Session*> sessions(worker.soft_pinned.begin(), worker.soft_pinned.end());
+    for (Session* session : sessions) session->give_up_soft_pin(wanted);
+  };
+  give_up(*this, pool);
+  proxy_.on_other_workers(*this, [give_up, kept = pool.shared_from_this()](Worker& worker) { give_up(worker, *kept); });
+}
+
 void Worker::set_topology(TopologyRef topology) {
   topology_ = std::move(topology);
+  const auto slow = topology_->settings->log.slow_query;
+  slow_query_ = slow.count() > 0 ? Duration(slow) : Duration::max();
   for (auto& [name, database] : databases_)
     if (!topology_->find(name)) remove_database(*database);
   for (const DatabaseState& state : topology_->databases) {
     auto& slot = databases_[state.config->name];
     if (!slot) {
-      slot = std::make_unique<WorkerDatabase>();
+      slot = std::make_unique<WorkerDatabase>(proxy_.stats().database(index_, state.config->name));
       slot->name = state.config->name;
     }
     slot->topology = topology_;
     slot->removed = false;
     slot->state = &state;
+    for (const ShardBackends& shard : state.shards) {   // seen as zero before they are used
+      (void)traffic(*shard.primary);
+      for (const auto& replica : shard.replicas) (void)traffic(*replica);
+    }
     if (!state.catalog) continue;
     if (slot->router)
       slot->router->update(state.catalog, state.map);

@@ -5,14 +5,17 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "net/loop.hpp"
 #include "net/socket.hpp"
 #include "pool/pools.hpp"
+#include "proxy/session_limits.hpp"
 #include "proxy/settings_state.hpp"
 #include "proxy/stats.hpp"
 #include "proxy/topology.hpp"
@@ -29,19 +32,22 @@ struct UserPools {
   std::vector<std::shared_ptr<pool::Pool>> primaries;                 // by ShardId; made on first use
   std::vector<std::vector<std::shared_ptr<pool::Pool>>> replicas;     // by ShardId and replica
   std::uint64_t version = 0;                                          // of the topology
+  SessionLimits limits;
   // Start-up settings that a server has accepted, and the parameters it reported for them.
   std::unordered_map<SettingsRef, std::vector<std::pair<std::string, std::string>>> accepted_settings;
 };
 
 // A worker's view of one database: the router with its plan cache, and the pools in use. Lives as long as the worker.
 struct WorkerDatabase {
+  explicit WorkerDatabase(DatabaseStats& cells) : stats(cells) {}
+
   std::string name;
   TopologyRef topology;                       // keeps `state` alive
   const DatabaseState* state = nullptr;       // never null once made
   bool removed = false;                       // no longer in the configuration: no new clients
   std::unique_ptr<router::Router> router;     // null while the catalog is missing
   std::map<std::string, UserPools, std::less<>> users;
-  DatabaseStats stats;
+  DatabaseStats& stats;                       // this worker's, in the proxy's registry
   std::uint64_t turn = 0;                     // for balancing
 };
 
@@ -50,7 +56,7 @@ class Worker {
   Worker(Proxy& proxy, unsigned index, std::unique_ptr<net::Loop> loop);
   ~Worker();
 
-  void start(std::vector<int> listeners);     // begins its thread; listeners are owned by the proxy
+  void start(const std::vector<int>& listeners);   // begins its thread; listeners are owned by the proxy
   void stop();                                // ends the loop and joins; clients are cut off
   [[nodiscard]] net::Loop& loop() { return *loop_; }
   [[nodiscard]] unsigned index() const { return index_; }
@@ -63,10 +69,23 @@ class Worker {
   [[nodiscard]] const TopologyRef& topology() const { return topology_; }
   [[nodiscard]] WorkerDatabase* database(std::string_view name);
   [[nodiscard]] Session* find_session(std::uint64_t id);
-  void close_listeners();
+  void close_listeners();                                    // accepts nobody; the descriptors stay open
+  void watch_listeners(const std::vector<int>& listeners);
   void for_each_session(const std::function<void(Session&)>& f);
+  void for_each_database(const std::function<void(const WorkerDatabase&)>& f) const;
+  // This worker's counters of a backend.
+  [[nodiscard]] Traffic& traffic(const pool::Backend& backend) {
+    const std::size_t at = backend.serial();
+    return at < traffic_.size() && traffic_[at] ? *traffic_[at] : register_traffic(backend);
+  }
+  // How slow a query must be to be logged; and may one be logged now? Then: how many were not since the last.
+  [[nodiscard]] Duration slow_query() const { return slow_query_; }
+  [[nodiscard]] std::optional<std::uint64_t> may_log_slow_query();
   // Names one Parse of an unnamed statement, uniquely in the process: a server remembers whose it has.
   [[nodiscard]] std::uint64_t next_unnamed() { return (static_cast<std::uint64_t>(index_ + 1) << 48) | ++unnamed_; }
+  // Sessions that keep a server for a sequence's last value only, and who makes them give it up: all of `pool`, on every worker.
+  std::unordered_set<Session*> soft_pinned;
+  void give_up_soft_pins(pool::Pool& pool);
   // Scratch that sessions share: never used across a suspension.
   std::vector<router::Parameter> parameters;
 
@@ -74,6 +93,7 @@ class Worker {
   void accept_all(int listener);
   void shed_one(int listener);
   void remove_database(WorkerDatabase& database);
+  Traffic& register_traffic(const pool::Backend& backend);
 
   Proxy& proxy_;
   const unsigned index_;
@@ -83,8 +103,13 @@ class Worker {
   std::map<std::string, std::unique_ptr<WorkerDatabase>, std::less<>> databases_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::vector<int> listeners_;
+  std::vector<Traffic*> traffic_;             // by the backend's serial; owned by the proxy's registry
   std::uint64_t next_session_ = 0;
   std::uint64_t unnamed_ = 0;
+  Duration slow_query_ = Duration::max();
+  TimePoint slow_query_second_{};             // in which they are counted
+  unsigned slow_queries_logged_ = 0;          // in it
+  std::uint64_t slow_queries_kept_silent_ = 0;
   int spare_;                                 // a descriptor kept for the day there is no other
 };
 

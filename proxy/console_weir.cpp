@@ -1,0 +1,127 @@
+// Views of Weir's own: shards, backends, breakers, buckets, limits.
+#include <algorithm>
+#include <map>
+
+#include "base/strings.hpp"
+#include "config/load.hpp"
+#include "proxy/console.hpp"
+#include "proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+using Row = ConsoleTable::Row;
+const auto num = console_number;
+constexpr const char* kBreaker[] = {"closed", "open", "half-open"};
+
+std::string_view role_of(const pool::Backend& b) { return b.id().role == policy::Role::primary ? "primary" : "replica"; }
+
+template <class F>
+void for_each_backend(const Topology& topology, F&& f) {
+  for (const DatabaseState& d : topology.databases)
+    for (const ShardBackends& s : d.shards) {
+      f(*s.primary);
+      for (const auto& r : s.replicas) f(*r);
+    }
+}
+
+}  // namespace
+
+ConsoleTable show_shards(Proxy& proxy) {
+  ConsoleTable table{{"database", "shard", "buckets", "map_version", "home", "primary", "replicas", "replicas_usable"}, {}};
+  const TopologyRef topology = proxy.topology();
+  for (const DatabaseState& d : topology->databases)
+    for (std::size_t i = 0; i < d.config->shards.size(); ++i) {
+      const config::Shard& s = d.config->shards[i];
+      unsigned usable = 0;
+      for (const auto& r : d.shards[i].replicas) usable += r->usable() ? 1 : 0;
+      table.rows.push_back({d.config->name, s.name, d.sharded() ? config::format_bucket_ranges(s.buckets) : std::string("all"), num(d.map->version()),
+                            i == 0 ? "yes" : "no", concat(d.shards[i].primary->host(), ":", d.shards[i].primary->port()), num(s.replicas.size()), num(usable)});
+    }
+  return table;
+}
+
+ConsoleTable show_backends(Proxy& proxy) {
+  ConsoleTable table{{"database", "shard", "role", "host", "port", "dbname", "state", "reason", "breaker", "lag_ms", "active", "idle", "login", "waiting",
+                      "server_connections", "server_connections_max_seen", "server_connections_bound", "assignments", "errors"},
+                     {}};
+  const TimePoint now = Clock::now();
+  const TopologyRef topology = proxy.topology();
+  auto traffic = proxy.stats().traffic();
+  for_each_backend(*topology, [&](const pool::Backend& b) {
+    const TrafficTotals& passed = traffic[{b.id().database, b.id().shard_name, concat(b.host(), ":", b.port()), b.id().role}];
+    std::uint64_t errors = 0;
+    for (const std::uint64_t n : passed.errors) errors += n;
+    pool::PoolCounts sum;
+    for (const auto& pool : proxy.pools().all())
+      if (&pool->backend() == &b) {
+        const auto c = pool->counts(now);
+        sum.active += c.active;
+        sum.idle += c.idle;
+        sum.opening += c.opening;
+        sum.waiting += c.waiting;
+      }
+    const policy::Probe probe = b.last_probe();
+    const auto lag = probe.lag ? std::optional(num(console_micros(*probe.lag) / 1000)) : std::nullopt;
+    table.rows.push_back({b.id().database, b.id().shard_name, std::string(role_of(b)), b.host(), b.port(), b.dbname(), b.usable() ? "usable" : "not usable",
+                          b.why_not(), kBreaker[static_cast<int>(b.breaker_state(now))], lag, num(sum.active), num(sum.idle), num(sum.opening),
+                          num(sum.waiting), num(b.budget().used()), num(b.budget().high_water()), num(b.budget().bound()), num(passed.assignments),
+                          num(errors)});
+  });
+  return table;
+}
+
+ConsoleTable show_breakers(Proxy& proxy) {
+  ConsoleTable table{{"database", "shard", "role", "host", "port", "breaker", "reason"}, {}};
+  const TimePoint now = Clock::now();
+  const TopologyRef topology = proxy.topology();
+  for_each_backend(*topology, [&](const pool::Backend& b) {
+    table.rows.push_back({b.id().database, b.id().shard_name, std::string(role_of(b)), b.host(), b.port(), kBreaker[static_cast<int>(b.breaker_state(now))],
+                          b.why_not()});
+  });
+  return table;
+}
+
+// Where statements went.
+ConsoleTable show_routes(Proxy& proxy) {
+  struct Local {
+    std::uint64_t without_server = 0, refused = 0;
+  };
+  std::map<std::string, Local> local;
+  proxy.stats().for_each_database([&](const std::string& name, const DatabaseStats& s) {
+    local[name].without_server += s.local_queries.get();
+    local[name].refused += s.refused.get();
+  });
+  ConsoleTable table{{"database", "to_primary", "to_replica", "without_server", "refused", "errors"}, {}};
+  for (const auto& [name, t] : proxy.stats().totals())
+    table.rows.push_back({name, num(t.to_primary), num(t.to_replica), num(local[name].without_server), num(local[name].refused), num(t.errors)});
+  return table;
+}
+
+// Which shard holds which buckets, range by range in the order of the buckets.
+ConsoleTable show_buckets(Proxy& proxy) {
+  ConsoleTable table{{"database", "first", "last", "shard"}, {}};
+  const TopologyRef topology = proxy.topology();
+  for (const DatabaseState& d : topology->databases) {
+    if (!d.sharded()) continue;
+    std::vector<std::pair<config::BucketRange, std::string>> ranges;
+    for (const config::Shard& s : d.config->shards)
+      for (const config::BucketRange& r : s.buckets) ranges.emplace_back(r, s.name);
+    std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.first.first < b.first.first; });
+    for (const auto& [range, shard] : ranges) table.rows.push_back({d.config->name, num(range.first), num(range.last), shard});
+  }
+  return table;
+}
+
+// The bounds of connections, and how near each is: a PostgreSQL server's, then the databases' and users' own.
+ConsoleTable show_limits(Proxy& proxy) {
+  ConsoleTable table{{"limit", "name", "used", "bound", "max_seen"}, {}};
+  const TopologyRef topology = proxy.topology();
+  table.rows.push_back({"clients", "all", num(proxy.clients()), num(topology->settings->listen.max_clients), std::nullopt});
+  for (const auto& [server, budget] : proxy.pools().budgets())
+    table.rows.push_back({"server_connections", server, num(budget->used()), num(budget->bound()), num(budget->high_water())});
+  return table;
+}
+
+}  // namespace weir::proxy

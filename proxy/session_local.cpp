@@ -1,0 +1,285 @@
+// What needs no server: statements that the proxy answers by itself, and errors of its own.
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/session.hpp"
+
+namespace weir::proxy {
+
+using router::Plan;
+using router::Verb;
+
+namespace {
+
+// Tags of statements that the proxy answers itself.
+std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
+  switch (verb) {
+    case Verb::begin: {
+      const auto at = sql.find_first_not_of(" \t\r\n");
+      return at != std::string_view::npos && (sql[at] | 0x20) == 's' ? "START TRANSACTION" : "BEGIN";
+    }
+    case Verb::commit: return failed ? "ROLLBACK" : "COMMIT";
+    case Verb::rollback:
+    case Verb::rollback_to_savepoint: return "ROLLBACK";
+    case Verb::savepoint: return "SAVEPOINT";
+    case Verb::release_savepoint: return "RELEASE";
+    case Verb::set_local:
+    case Verb::set_transaction: return "SET";
+    case Verb::deallocate: return "DEALLOCATE";
+    case Verb::deallocate_all: return "DEALLOCATE ALL";
+    case Verb::prepare: return "PREPARE";
+    case Verb::discard_all: return "DISCARD ALL";
+    case Verb::empty:
+    case Verb::query:
+    case Verb::dml:
+    case Verb::copy_from:
+    case Verb::copy_to:
+    case Verb::set:
+    case Verb::reset:
+    case Verb::reset_all:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten:
+    case Verb::utility:
+    case Verb::multi:
+    case Verb::unparsable: return "";
+  }
+  return "";
+}
+
+}  // namespace
+
+Error Session::transaction_is_aborted() {
+  return {sqlstate::kInFailedTransaction, "current transaction is aborted, commands ignored until end of transaction block"};
+}
+
+char Session::status_letter() const {
+  switch (transaction_) {
+    case Transaction::none: return 'I';
+    case Transaction::held: return 'T';
+    case Transaction::open: return failed_locally_ ? 'E' : 'T';
+    case Transaction::held_failed:
+    case Transaction::failed: return 'E';
+  }
+  return 'I';
+}
+
+bool Session::ends_failed_transaction() const {
+  for (const Op& op : ops_)
+    if (op.plan && (op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback)) return true;
+  return false;
+}
+
+void Session::leave_transaction(bool committed) {
+  committed ? settings_.commit() : settings_.rollback();
+  if (!committed) lost_by_reset_.clear();
+  set_locally_ = false;
+  transaction_ = Transaction::none;
+  failed_locally_ = false;
+  held_.clear();
+  begin_read_only_ = false;
+  transaction_shard_.reset();
+  transaction_wrote_ = false;
+  transaction_scope_ = {};
+}
+
+// Can the proxy answer this statement by itself, as things stand?
+bool Session::is_local(const Plan& plan) const {
+  const bool held = transaction_ == Transaction::held || transaction_ == Transaction::held_failed;
+  switch (plan.verb) {
+    case Verb::empty: return true;
+    case Verb::begin: return held || (transaction_ == Transaction::none && database_->state->sharded());
+    case Verb::commit:
+    case Verb::rollback:
+    case Verb::rollback_to_savepoint: return held;
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::set_local:
+    case Verb::set_transaction: return transaction_ == Transaction::held;
+    case Verb::deallocate:
+    case Verb::deallocate_all: return true;
+    case Verb::discard_all: return transaction_ == Transaction::none && !pinned_ && !server_ && settings_.at_start();   // else a server reports what changes
+    case Verb::query:
+    case Verb::dml:
+    case Verb::copy_from:
+    case Verb::copy_to:
+    case Verb::set:
+    case Verb::reset:
+    case Verb::reset_all:
+    case Verb::prepare:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten:
+    case Verb::utility:
+    case Verb::multi:
+    case Verb::unparsable: return false;
+  }
+  return false;
+}
+
+bool Session::is_local(const Op& op) const {
+  if (op.local != 0 || is_local(*op.plan) || is_accepted_parse(op)) return true;
+  if (op.plan->verb != Verb::prepare || !op.interned) return false;
+  return server_ ? server_->prepared.touch(op.interned->id) : op.interned->accepted.load(std::memory_order_relaxed);
+}
+
+// COMMIT or ROLLBACK of a transaction that no server knows; AND CHAIN begins another like it.
+void Session::end_held(const Plan& plan) {
+  std::string begin = held_.empty() ? "BEGIN" : held_.front();
+  const bool read_only = begin_read_only_;
+  leave_transaction(plan.verb == Verb::commit && transaction_ == Transaction::held);
+  if (!plan.chain) return;
+  transaction_ = Transaction::held;
+  begin_read_only_ = read_only;
+  held_.assign(1, std::move(begin));
+}
+
+void Session::run_local(const Plan& plan, std::string_view sql) {
+  switch (plan.verb) {
+    case Verb::begin:
+      if (transaction_ != Transaction::none) {
+        notice({sqlstate::kActiveSqlTransaction, "there is already a transaction in progress"});
+        return;
+      }
+      transaction_ = Transaction::held;
+      transaction_began_ = worker_.loop().now();
+      begin_read_only_ = plan.begin_read_only;
+      held_.assign(1, std::string(sql));
+      return;
+    case Verb::savepoint:
+      settings_.savepoint(plan.setting);
+      held_.emplace_back(sql);
+      return;
+    case Verb::set_local: set_locally_ = true; [[fallthrough]];
+    case Verb::release_savepoint:
+    case Verb::set_transaction: held_.emplace_back(sql); return;
+    case Verb::rollback_to_savepoint:
+      settings_.rollback_to(plan.setting);
+      held_.emplace_back(sql);
+      transaction_ = Transaction::held;
+      return;
+    case Verb::commit:
+    case Verb::rollback: return end_held(plan);
+    case Verb::deallocate: return names_.remove(plan.setting);
+    case Verb::deallocate_all: return names_.clear();
+    case Verb::discard_all:
+      names_.clear();
+      has_unnamed_ = false;
+      return settings_.discard_all();
+    case Verb::empty:
+    case Verb::query:
+    case Verb::dml:
+    case Verb::copy_from:
+    case Verb::copy_to:
+    case Verb::set:
+    case Verb::reset:
+    case Verb::reset_all:
+    case Verb::prepare:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten:
+    case Verb::utility:
+    case Verb::multi:
+    case Verb::unparsable: return;
+  }
+}
+
+bool Session::answer_locally(BatchEnd end) {
+  if (decision_.error) {
+    if (can_fail_in_place()) return false;
+    fail_locally(end, *decision_.error);
+    return true;
+  }
+  const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
+  bool all_local = true;
+  bool returns_to_savepoint = false;
+  for (const Op& op : ops_) {
+    if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
+    if (op.plan && !is_local(op)) all_local = false;
+    if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
+  }
+  // Of a transaction whose server was lost no savepoint is left.
+  if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;
+  if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
+    decision_.error = transaction_is_aborted();
+    decision_.error_at = 0;
+    if (mid_sequence_) return false;
+    fail_locally(end, *decision_.error);
+    return true;
+  }
+  if (mid_sequence_ || !all_local) return false;
+  answer_local_ops();
+  return true;
+}
+
+// What ran before the error in the same implicit transaction must be rolled back by the server: it gets an error of its own.
+bool Session::can_fail_in_place() const {
+  if (mid_sequence_) return true;
+  return decision_.error_at > 0;   // what came before it has replies of its own, and may have run
+}
+
+// A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
+bool Session::is_accepted_parse(const Op& op) const {
+  return op.type == 'P' && op.interned && !server_ && op.interned->accepted.load(std::memory_order_relaxed);
+}
+
+// Drivers prepare by a Parse with a Sync of its own: that says nothing of the shard on which the held transaction will run. After a
+// SET LOCAL the text may mean something else inside than outside.
+bool Session::only_prepares(BatchEnd end) const {
+  return transaction_ == Transaction::held && end == BatchEnd::sync && !decision_.runs && !set_locally_ && !mid_sequence_;
+}
+
+bool Session::runs_something() const {
+  for (const Op& op : ops_)
+    if (op.type != 'S' && op.type != 'H' && op.type != 'C' && !(op.plan && op.plan->verb == Verb::empty)) return true;
+  return false;
+}
+
+void Session::answer_local_ops() {
+  for (const Op& op : ops_) {
+    const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
+    const std::string_view nothing{};
+    switch (op.type) {
+      case 'P': wire::write_message(out_, '1', nothing); break;
+      case 'B': wire::write_message(out_, '2', nothing); break;
+      case 'C': wire::write_message(out_, '3', nothing); break;
+      case 'D':
+        if (body[0] == 'S') wire::write_message(out_, 't', std::string_view("\0\0", 2));
+        wire::write_message(out_, 'n', nothing);
+        break;
+      case 'E': answer_local_statement(*op.plan, portals_.find(wire::read_execute(body)->portal)->sql); break;
+      case 'Q':
+        answer_local_statement(*op.plan, *wire::read_query(body));
+        wire::write_ready_for_query(out_, status_letter());
+        break;
+      case 'S': wire::write_ready_for_query(out_, status_letter()); break;
+      default: break;
+    }
+  }
+}
+
+void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
+  const bool failed = transaction_ != Transaction::held;
+  const std::string_view tag = tag_of(plan.verb, sql, failed);
+  run_local(plan, sql);
+  if (plan.verb == Verb::empty)
+    wire::write_empty_query_response(out_);
+  else
+    wire::write_command_complete(out_, tag);
+}
+
+// An error of the proxy's own that no server needs to know of. Later messages up to the Sync are skipped.
+void Session::fail_locally(BatchEnd end, const Error& error) {
+  database_->stats.errors.add(error.code.view());
+  forget_new_names();
+  if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
+  if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
+  wire::write_error(out_, wire::Severity::error, error);
+  // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
+  const char failed = ops_[decision_.error ? decision_.error_at : 0].type;
+  if (end == BatchEnd::flush || (end == BatchEnd::query && failed != 'Q' && failed != 'F'))
+    skip_to_sync_ = true;
+  else
+    wire::write_ready_for_query(out_, status_letter());
+}
+
+}  // namespace weir::proxy

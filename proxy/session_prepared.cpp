@@ -1,0 +1,606 @@
+// Prepared statements in SQL: PREPARE, EXECUTE, DEALLOCATE, EXPLAIN EXECUTE and CREATE TABLE AS EXECUTE.
+//
+// They share one namespace with the protocol's statements (StatementNames). PREPARE becomes a Parse under the name that servers know;
+// in EXECUTE the name, and nothing else, is replaced in the client's text. A server that lacks the statement is sent its Parse first, in the
+// same packet. https://www.postgresql.org/docs/15/sql-prepare.html
+#include <cctype>
+#include <cstdlib>
+
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/session.hpp"
+
+namespace weir::proxy {
+
+using router::Plan;
+using router::PreparedPlace;
+using router::PreparedUse;
+using router::Target;
+using router::Verb;
+using Kind = PreparedUse::Kind;
+
+namespace {
+
+constexpr std::uint32_t kFirstUserType = 16384;   // FirstNormalObjectId
+
+Error unknown_statement(std::string_view name) {
+  return {sqlstate::kInvalidStatementName, concat("prepared statement \"", name, "\" does not exist")};
+}
+
+Error duplicate_statement(std::string_view name) {
+  return {sqlstate::kDuplicatePreparedStatement, concat("prepared statement \"", name, "\" already exists")};
+}
+
+Error not_readable() {
+  return {sqlstate::kFeatureNotSupported, "the name of a prepared statement is written in a way that Weir does not read",
+          "Write it as a plain word or in double quotes, and a function's BEGIN ATOMIC body in a string of its own."};
+}
+
+// Characters as a server counts them in UTF-8.
+std::size_t characters(std::string_view text) {
+  std::size_t n = 0;
+  for (const char c : text) n += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return n;
+}
+
+std::string as_literal(std::string_view text) {
+  std::string out = "E'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
+// "int, numeric(10,2)" at its outer commas.
+std::vector<std::string_view> split_types(std::string_view names) {
+  std::vector<std::string_view> parts;
+  std::size_t from = 0;
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == '"') quoted = !quoted;
+    if (quoted) continue;
+    if (names[i] == '(' || names[i] == '[') ++depth;
+    if (names[i] == ')' || names[i] == ']') --depth;
+    if (names[i] == ',' && depth == 0) {
+      parts.push_back(names.substr(from, i - from));
+      from = i + 1;
+    }
+  }
+  parts.push_back(names.substr(from));
+  return parts;
+}
+
+// Needs a parameter of EXECUTE that only a server can compute.
+bool binds_unknown(const Plan& plan, const PreparedUse& use) {
+  for (const router::Binding& binding : plan.bindings)
+    for (const router::KeySource& source : binding.values) {
+      const bool parameter = source.kind == router::KeySource::Kind::parameter || source.kind == router::KeySource::Kind::parameter_array;
+      if (parameter && (source.index >= use.arguments.size() || !use.arguments[source.index].known)) return true;
+    }
+  return false;
+}
+
+}  // namespace
+
+// ---- planning ----
+
+// The server's transaction has failed, and nothing in the batch ends it.
+bool Session::is_aborted() const { return transaction_ == Transaction::failed && !ends_failed_transaction(); }
+
+bool Session::fits_client(std::string_view name, const PreparedStatement& statement) {
+  const std::size_t more = kStatementOverhead + name.size() + statement.sql.size();
+  if (names_.bytes() + more <= kMaxClientPreparedBytes) return true;
+  refuse({sqlstate::kConfigurationLimit,
+          concat("the prepared statements of this client take more than ", std::to_string(kMaxClientPreparedBytes), " bytes"),
+          "DEALLOCATE statements that are no longer used."});
+  return false;
+}
+
+void Session::plan_prepared_query(Op& op, std::string_view sql) {
+  raw_ = false;
+  if (is_aborted()) return refuse(transaction_is_aborted());
+  switch (op.plan->verb) {
+    case Verb::prepare: return plan_prepare(op, sql);
+    case Verb::deallocate:
+      if (!names_.find(op.plan->setting)) refuse(unknown_statement(op.plan->setting));
+      return;
+    case Verb::deallocate_all: return;
+    default: static_cast<void>(name_on_server(op, sql));
+  }
+}
+
+void Session::plan_prepare(Op& op, std::string_view sql) {
+  const std::string& name = op.plan->prepared.front().name;
+  const auto places = router::find_prepared(sql, op.plan->prepared);
+  if (!places) return refuse(not_readable());
+  if (names_.find(name)) return refuse(duplicate_statement(name));
+  const PreparedPlace& place = places->front();
+  auto statement = std::make_shared<PreparedStatement>();
+  statement->sql = place.query.in(sql);
+  statement->type_names = place.types.in(sql);
+  if (!fits_client(name, *statement)) return;
+  replan(*statement);
+  if (statement->plan->target == Target::refused) return refuse(*statement->plan->refusal);
+  if (statement->type_names.empty()) {
+    op.interned = intern(*statement);
+    if (!op.interned) return refuse(too_many_texts());
+    statement->id = op.interned->id;
+  } else {
+    if (mid_sequence_ || (transaction_ == Transaction::held && set_locally_))
+      return refuse({sqlstate::kFeatureNotSupported, "PREPARE with parameter types cannot be sent here, before their OIDs are known",
+                     "Send it behind a Sync, and not directly behind BEGIN and SET LOCAL."});
+    unresolved_types_ = true;
+  }
+  op.prepared = std::make_unique<PreparedText>();
+  op.prepared->edits.push_back({0, 0, static_cast<std::ptrdiff_t>(characters(sql.substr(0, place.query.offset)))});
+  op.statement = statement;
+  op.name = name;
+  names_.add(name, {op.statement, op.interned});
+}
+
+// Within a pipeline: what follows sees the name gone.
+void Session::plan_deallocate(Op& op) {
+  op.local = 'C';
+  op.name = op.plan->setting;
+  if (op.plan->verb == Verb::deallocate_all) {
+    op.prepared = std::make_unique<PreparedText>();
+    op.prepared->before_deallocate_all = std::make_unique<StatementNames>(std::exchange(names_, {}));
+    return;
+  }
+  const auto* entry = names_.find(op.name);
+  if (!entry) return refuse(unknown_statement(op.name));
+  op.statement = entry->statement;
+  op.interned = entry->interned;
+  names_.remove(op.name);
+}
+
+// The Close or DEALLOCATE did not happen.
+void Session::restore_names(Op& op) {
+  const bool removed = op.type == 'C' || (op.plan && op.plan->verb == Verb::deallocate && op.local == 'C');
+  if (removed && op.statement) names_.add(op.name, {op.statement, op.interned});
+  if (op.prepared && op.prepared->before_deallocate_all) names_ = std::move(*std::exchange(op.prepared->before_deallocate_all, nullptr));
+}
+
+// What `name` means at this place of the text, planned for the session's present settings.
+std::optional<StatementNames::Entry> Session::find_for_use(const PreparedText& text, std::string_view name) {
+  for (auto use = text.uses.rbegin(); use != text.uses.rend(); ++use) {
+    if (use->kind == Kind::deallocate_all) return std::nullopt;
+    if (use->name != name || use->kind == Kind::execute) continue;
+    if (use->kind == Kind::deallocate) return std::nullopt;
+    return StatementNames::Entry{use->prepared, use->interned};
+  }
+  Op op;
+  op.statement = nullptr;
+  if (!names_.find(name)) return std::nullopt;
+  if (!find_statement(op, name)) return std::nullopt;
+  return StatementNames::Entry{op.statement, op.interned};
+}
+
+// PREPARE in a string of several: the server runs it as it is, under a name that is this text's alone.
+bool Session::prepare_in_text(PreparedText::Use& use, const PreparedPlace& place, std::string_view sql) {
+  auto statement = std::make_shared<PreparedStatement>();
+  statement->sql = place.query.in(sql);
+  statement->type_names = place.types.in(sql);
+  if (!fits_client(use.name, *statement)) return false;
+  replan(*statement);
+  unresolved_types_ |= !statement->type_names.empty();
+  use.interned = intern_statement(concat("text ", std::to_string(worker_.next_unnamed())), statement->sql, {});
+  if (!use.interned) {
+    refuse(too_many_texts());
+    return false;
+  }
+  statement->id = use.interned->id;
+  use.prepared = std::move(statement);
+  return true;
+}
+
+// One name in the text. False: refused.
+bool Session::plan_use(PreparedText& text, const PreparedUse& planned, const PreparedPlace& place, std::string_view sql, bool alone) {
+  PreparedText::Use use;
+  use.kind = planned.kind;
+  use.statement = planned.statement;
+  use.name = planned.name;
+  if (use.kind != Kind::deallocate_all) {
+    const auto known = find_for_use(text, use.name);
+    if (decision_.error) return false;
+    if (use.kind == Kind::prepare) {
+      if (known) return refuse(duplicate_statement(use.name)), false;
+      if (!prepare_in_text(use, place, sql)) return false;
+    } else if (known && known->interned) {
+      use.prepared = known->statement;
+      use.interned = known->interned;
+      if (use.kind == Kind::execute) count_in_executed(*use.prepared, planned);
+    } else if (known) {
+      return refuse({sqlstate::kFeatureNotSupported, concat("prepared statement \"", use.name, "\" cannot be executed here"),
+                     "EXECUTE runs queries, not EXECUTE, PREPARE or DEALLOCATE; a statement prepared in the same pipeline runs behind its Sync."}),
+             false;
+    } else if (alone || is_server_statement_name(use.name)) {
+      return refuse(unknown_statement(use.name)), false;
+    }
+  }
+  text.uses.push_back(std::move(use));
+  return !decision_.error;
+}
+
+// The same text with the names that servers know. False: refused.
+bool Session::name_on_server(Op& op, std::string_view sql) {
+  const auto places = router::find_prepared(sql, op.plan->prepared);
+  if (!places) return refuse(not_readable()), false;
+  const bool alone = op.plan->verb != Verb::multi;
+  if (!alone && database_->state->sharded())
+    return refuse({sqlstate::kFeatureNotSupported, "PREPARE, EXECUTE or DEALLOCATE in one string with other statements", "Send it alone."}), false;
+  auto text = std::make_unique<PreparedText>();
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < places->size(); ++i) {
+    const PreparedPlace& place = (*places)[i];
+    if (!plan_use(*text, op.plan->prepared[i], place, sql, alone)) return false;
+    const PreparedText::Use& use = text->uses.back();
+    if (!use.interned) continue;
+    text->sql += sql.substr(at, place.name.offset - at);
+    const std::string name = server_statement_name(use.interned->id);
+    const auto shift = static_cast<std::ptrdiff_t>(characters(place.name.in(sql))) - static_cast<std::ptrdiff_t>(name.size());
+    text->edits.push_back({characters(text->sql), name.size(), shift});
+    text->sql += name;
+    at = place.name.offset + place.name.size;
+  }
+  text->sql += sql.substr(at);
+  op.prepared = std::move(text);
+  return true;
+}
+
+// Where the executed statement runs, with the arguments that the text gives it.
+void Session::count_in_executed(const PreparedStatement& statement, const PreparedUse& use) {
+  const Plan& plan = *statement.plan;
+  if (plan.target == Target::keyed && binds_unknown(plan, use))
+    return refuse({sqlstate::kFeatureNotSupported, concat("EXECUTE ", use.name, " gives the sharding key as an expression"),
+                   "Write the key's value as a plain number or string, or use the protocol's prepared statements, as drivers do."});
+  auto& parameters = worker_.parameters;
+  parameters.clear();
+  for (const PreparedUse::Argument& a : use.arguments)
+    parameters.push_back({a.is_null, false, {reinterpret_cast<const std::uint8_t*>(a.text.data()), a.text.size()}});
+  const router::Arguments arguments{statement.sql, statement.literals, parameters, statement.types, server_encoding_};
+  count_in(plan, &arguments);
+}
+
+// ---- planning: the extended protocol ----
+
+// Its Parse says nothing that a server must hear: PREPARE and DEALLOCATE are ours, and what EXECUTE means is known when it is bound.
+void Session::plan_prepared_parse(Op& op) {
+  raw_ = false;
+  if (is_aborted()) return refuse(transaction_is_aborted());
+  op.local = '1';
+  if (op.statement) {
+    names_.add(op.name, {op.statement, nullptr});
+  } else {
+    has_unnamed_ = true;
+    unnamed_.id = worker_.next_unnamed();
+  }
+}
+
+// The op is about the client's EXECUTE under the name that servers have for what it executes: a statement of its own to them.
+void Session::execute_as(Op& op, const PreparedStatement& statement) {
+  if (!name_on_server(op, statement.sql)) return;
+  auto renamed = std::make_shared<PreparedStatement>(statement);
+  renamed->sql = op.prepared->sql;
+  op.interned = intern(*renamed);
+  if (!op.interned) return refuse(too_many_texts());
+  renamed->id = op.interned->id;
+  op.statement = std::move(renamed);
+}
+
+void Session::plan_prepared_bind(Op& op, const wire::BindView& bind, const PreparedStatement& statement) {
+  raw_ = false;
+  if (is_aborted()) return refuse(transaction_is_aborted());
+  Portal& portal = portals_.add(bind.portal, op.plan, statement.sql);
+  if (!runs_in_proxy(*op.plan)) {
+    execute_as(op, statement);
+    if (decision_.error) return;
+    portal.executes = op.prepared->uses.front().interned;
+    portal.executes_name = op.prepared->uses.front().name;
+    const router::Arguments none{statement.sql, {}, {}, {}, server_encoding_};
+    return count_in(*op.plan, &none);
+  }
+  if (bind.parameters != statement.types.size())
+    return refuse({sqlstate::kProtocolViolation,
+                   concat("bind message supplies ", std::to_string(bind.parameters), " parameters, but prepared statement \"", bind.statement,
+                          "\" requires ", std::to_string(statement.types.size()))});
+  op.local = '2';
+}
+
+void Session::plan_prepared_describe(Op& op, const PreparedStatement& statement) {
+  raw_ = false;
+  if (is_aborted()) return refuse(transaction_is_aborted());
+  if (runs_in_proxy(*op.plan))
+    op.local = 't';
+  else
+    execute_as(op, statement);
+}
+
+void Session::plan_prepared_execute(Op& op, const Portal& portal) {
+  raw_ = false;
+  if (is_aborted()) return refuse(transaction_is_aborted());
+  decision_.runs = true;
+  if (op.plan->verb == Verb::prepare) {
+    decision_.read_only = false;
+    return plan_prepare(op, portal.sql);
+  }
+  if (runs_in_proxy(*op.plan)) return plan_deallocate(op);
+  op.prepared = std::make_unique<PreparedText>();
+  PreparedText::Use use;
+  use.name = portal.executes_name;
+  use.interned = portal.executes;
+  const auto* entry = names_.find(use.name);
+  if (!entry || entry->interned != use.interned) return refuse(unknown_statement(use.name));
+  use.prepared = entry->statement;
+  op.prepared->uses.push_back(std::move(use));
+}
+
+// ---- parameter types by name ----
+
+// Asks the leased server for the OIDs of the types that PREPARE (...) names.
+net::Task<Result<std::vector<std::uint32_t>>> Session::types_by_name(std::string_view names) {
+  std::string sql = "SELECT ";
+  for (const std::string_view name : split_types(names)) {
+    if (sql.back() == 'd') sql += ", ";
+    sql += concat(as_literal(name), "::pg_catalog.regtype::pg_catalog.oid");
+  }
+  std::vector<std::string> row;
+  own_row_ = &row;
+  const auto asked = co_await run_own(sql);
+  own_row_ = nullptr;
+  if (!asked) co_return asked.error();
+  std::vector<std::uint32_t> types;
+  for (const std::string& oid : row) types.push_back(static_cast<std::uint32_t>(std::strtoul(oid.c_str(), nullptr, 10)));
+  if (database_->state->sharded())
+    for (const std::uint32_t type : types)
+      if (type >= kFirstUserType)
+        co_return Error(sqlstate::kFeatureNotSupported, concat("PREPARE (", names, ") names a type that is not PostgreSQL's own"),
+                        "Its OID differs from shard to shard: leave the type out, or cast the parameter in the query.");
+  co_return types;
+}
+
+// Everything in the batch that means `statement`.
+void Session::types_are_known(PreparedStatement& statement, std::vector<std::uint32_t> types) {
+  statement.types = std::move(types);
+  statement.type_names.clear();
+  replan(statement);
+}
+
+net::Task<Result<void>> Session::resolve_types() {
+  unresolved_types_ = false;
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
+    if (ops_[i].prepared)
+      for (std::size_t u = 0; u < ops_[i].prepared->uses.size(); ++u) {
+        const PreparedRef statement = ops_[i].prepared->uses[u].prepared;
+        if (!statement || statement->type_names.empty()) continue;
+        auto types = co_await types_by_name(statement->type_names);
+        if (!types) co_return types.take_error();
+        types_are_known(*statement, *types);
+        ops_[i].prepared->uses[u].interned->types = statement->types;
+      }
+    const PreparedRef statement = ops_[i].statement;
+    if (!statement || statement->type_names.empty()) continue;
+    auto types = co_await types_by_name(statement->type_names);
+    if (!types) co_return types.take_error();
+    types_are_known(*statement, *types);
+    const InternedRef interned = intern(*statement);
+    if (!interned) co_return too_many_texts();
+    statement->id = interned->id;
+    for (Op& op : ops_)
+      if (op.statement == statement) op.interned = interned;
+    names_.add(ops_[i].name, {statement, interned});
+  }
+  co_return Result<void>{};
+}
+
+// ---- sending ----
+
+// True: a Parse goes out.
+bool Session::ensure_used(std::size_t index) {
+  const Op& op = ops_[index];
+  bool sends = false;
+  for (std::size_t i = 0; i < op.prepared->uses.size(); ++i) {
+    const PreparedText::Use& use = op.prepared->uses[i];
+    bool made_here = use.kind == Kind::prepare;
+    for (std::size_t before = 0; before < i; ++before)
+      made_here |= op.prepared->uses[before].kind == Kind::prepare && op.prepared->uses[before].interned == use.interned;
+    if (!use.interned || made_here || server_->prepared.touch(use.interned->id)) continue;
+    ensure_on_server(*use.interned, index, false);
+    sends = true;
+  }
+  return sends;
+}
+
+// A Query of which names were replaced. What it names must be there when it runs, but must not take the Query with it where its Parse
+// fails: it has a Sync of its own, and the Query's own error follows.
+void Session::translate_prepared_query(std::size_t index) {
+  const auto op = static_cast<std::uint32_t>(index);
+  if (const bool sends = ensure_used(index); sends) {
+    wire::write_sync(to_server_);
+    expected_.push({Expect::own_sync, true, op});
+  }
+  server_->unnamed_statement = 0;
+  wire::write_query(to_server_, ops_[index].prepared->sql);
+  expected_.push({Expect::query, false, op});
+}
+
+// PREPARE: a Parse, whose ParseComplete the client is told as CommandComplete.
+void Session::translate_prepare(std::size_t index) {
+  Op& op = ops_[index];
+  const auto at = static_cast<std::uint32_t>(index);
+  if (server_->prepared.touch(op.interned->id)) {
+    op.local = 'C';
+    expected_.push({Expect::local, false, at});
+  } else {
+    ensure_on_server(*op.interned, index, true);
+  }
+  if (op.type != 'Q') return;
+  wire::write_sync(to_server_);
+  expected_.push({Expect::sync, false, at});
+}
+
+void Session::ensure_on_server(const InternedStatement& statement, std::size_t index, bool asked) {
+  if (server_->prepared.touch(statement.id)) {
+    database_->stats.prepared_hits.add();
+    return;
+  }
+  evict_prepared(statement.bytes());
+  database_->stats.server_parses.add();
+  wire::write_parse(to_server_, server_statement_name(statement.id), statement.sql(), statement.types);
+  expected_.push({Expect::parse, !asked, static_cast<std::uint32_t>(index), statement.id});
+  server_->prepared.add(statement.id, statement.bytes());
+}
+
+// Makes room for `bytes` more, and closes what is of no use any more.
+void Session::evict_prepared(std::size_t bytes) {
+  const auto close = [this](std::uint64_t id) {
+    wire::write_named(to_server_, 'C', 'S', server_statement_name(id));
+    expected_.push({Expect::close, true, kNoOp, id});
+  };
+  while (const std::uint64_t spoilt = server_->prepared.take_spoilt()) close(spoilt);
+  const auto& limits = worker_.topology()->settings->pool;
+  while (const std::uint64_t victim = server_->prepared.to_evict({limits.max_prepared_statements, limits.max_prepared_bytes}, bytes)) {
+    server_->prepared.remove(victim);
+    close(victim);
+  }
+}
+
+// ---- replies ----
+
+// One of several statements in a string is done.
+void Session::on_prepared_complete(const Op& op) {
+  const std::uint32_t done = completed_++;
+  for (const PreparedText::Use& use : op.prepared->uses) {
+    if (use.statement != done) continue;
+    if (use.kind == Kind::prepare) {
+      names_.add(use.name, {use.prepared, use.interned});
+      server_->prepared.add(use.interned->id, use.interned->bytes());
+    } else if (use.kind == Kind::deallocate && use.interned) {
+      names_.remove(use.name);
+      server_->prepared.remove(use.interned->id);
+    } else if (use.kind == Kind::deallocate_all) {
+      names_.clear();
+      server_->prepared.clear();
+    }
+  }
+}
+
+void Session::write_local_reply(const Op& op) {
+  const std::string_view nothing{};
+  switch (op.local) {
+    case 'C':
+      return wire::write_command_complete(own_, op.plan->verb == Verb::prepare      ? "PREPARE"
+                                                : op.plan->verb == Verb::deallocate ? "DEALLOCATE"
+                                                                                    : "DEALLOCATE ALL");
+    case 't':
+      wire::write_message(own_, 't', std::string_view("\0\0", 2));
+      return wire::write_message(own_, 'n', nothing);
+    case 0: return wire::write_message(own_, op.type == 'P' ? '1' : '3', nothing);
+    default: return wire::write_message(own_, op.local, nothing);
+  }
+}
+
+// ---- errors ----
+
+namespace {
+
+std::size_t client_position(const std::vector<PreparedText::Edit>& edits, std::size_t sent) {
+  auto position = static_cast<std::ptrdiff_t>(sent);
+  for (const auto& edit : edits) {
+    if (sent <= edit.at) break;
+    position += sent <= edit.at + edit.size ? static_cast<std::ptrdiff_t>(edit.at + 1) - static_cast<std::ptrdiff_t>(sent) : edit.shift;
+  }
+  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(position, 1));
+}
+
+}  // namespace
+
+std::string Session::with_client_names(std::string_view text, const Op* op) const {
+  constexpr std::string_view kPrefix = "weir_";
+  std::string out;
+  for (std::size_t at = text.find(kPrefix); at != std::string_view::npos; at = text.find(kPrefix)) {
+    std::size_t end = at + kPrefix.size();
+    while (end < text.size() && std::isxdigit(static_cast<unsigned char>(text[end])) != 0) ++end;
+    const std::uint64_t id = std::strtoull(std::string(text.substr(at + kPrefix.size(), end - at - kPrefix.size())).c_str(), nullptr, 16);
+    std::string_view name = names_.name_of(id);
+    if (op && op->interned && op->interned->id == id && !op->name.empty()) name = op->name;
+    if (op && op->prepared)
+      for (const PreparedText::Use& use : op->prepared->uses)
+        if (use.interned && use.interned->id == id) name = use.name;
+    out += concat(text.substr(0, at), name.empty() ? text.substr(at, end - at) : name);
+    text.remove_prefix(end);
+  }
+  return out += text;
+}
+
+// An error that names what the client does not know, or a place in a text that it did not send. False: it is to be passed on as it is.
+bool Session::translate_error(const wire::Message& error, const Op* op) {
+  const std::string_view body(reinterpret_cast<const char*>(error.body.data()), error.body.size());
+  const bool moved = op && op->prepared && !op->prepared->edits.empty();
+  if (!moved && body.find("weir_") == std::string_view::npos) return false;
+  std::string out;
+  for_each_error_field(error.body, [&](char code, std::string_view value) {
+    std::string text(value);
+    if (code == 'M' || code == 'D' || code == 'H') text = with_client_names(value, op);
+    if (code == 'P' && moved) {
+      if (!server_encoding_) return;   // its characters are not those that are counted here
+      text = std::to_string(client_position(op->prepared->edits, std::strtoul(text.c_str(), nullptr, 10)));
+    }
+    out += code;
+    out += text;
+    out += '\0';
+  });
+  out += '\0';
+  wire::write_message(own_, 'E', out);
+  return true;
+}
+
+// A plan that DDL made invalid, of a statement that was kept or shared by the proxy: the client need not know, if it was told nothing yet
+// and nothing it ran can stand.
+bool Session::will_run_again(const wire::Message& error) const {
+  constexpr unsigned kMost = 3;
+  if (transaction_ != Transaction::none || in_sequence_ || mid_sequence_ || answered_ || copy_in_ || runs_again_ >= kMost) return false;
+  const Expected* owed = expected_.first_owed();
+  return owed && owed->op < ops_.size() && !own_running_ && is_stale_plan(error.body);
+}
+
+// The server's copies are closed, and parsed again when they are next needed.
+void Session::forget_stale(const Op& op) {
+  if (op.interned) server_->prepared.spoil(op.interned->id);
+  if (!op.prepared) return;
+  for (const PreparedText::Use& use : op.prepared->uses)
+    if (use.interned) server_->prepared.spoil(use.interned->id);
+}
+
+// What the server has, where it skipped the message that would have caused this reply.
+void Session::undo_on_server(const Expected& e) {
+  if (e.kind == Expect::close && e.statement != 0) server_->prepared.spoil(e.statement);
+  if (e.kind != Expect::parse) return;
+  if (e.statement != 0)
+    server_->prepared.remove(e.statement);
+  else
+    server_->unnamed_statement = 0;
+}
+
+bool Session::own_sync_follows() const {
+  const Expected* sync = expected_.next_sync();
+  return sync && sync->kind == Expect::own_sync;
+}
+
+// The values of a row of the proxy's own statement.
+void Session::read_own_row(const wire::Message& row) {
+  own_row_->clear();
+  const ByteView body = row.body;
+  std::size_t at = 2;
+  while (at + 4 <= body.size()) {
+    const std::size_t size = wire::load32(body.data() + at);
+    at += 4;
+    if (size > body.size() - at) return;   // NULL, or no row
+    own_row_->emplace_back(reinterpret_cast<const char*>(body.data() + at), size);
+    at += size;
+  }
+}
+
+}  // namespace weir::proxy
