@@ -114,7 +114,12 @@ std::string effects_text(const router::Effects& effects) {
   std::string text;
   if (effects.taints) text += "; taints the server connection (DISCARD ALL before another client has it)";
   if (effects.pins) text += "; pins it (the client keeps this connection)";
-  if (effects.needs_clean) text += "; needs a clean connection";
+  if (effects.soft) text += "; pins it while there are enough connections";
+  if (effects.needs_clean) text += "; needs a connection without others' sequence values";
+  if (effects.sets) text += "; may change settings (the server is asked)";
+  if (effects.holds) text += "; pins it while that is there (the server is asked)";
+  if (effects.opaque) text += "; runs code that may change settings or pin it (the server is asked)";
+  if (effects.releases) text += "; may end a pin (the server is asked)";
   return text.empty() ? "none" : text.substr(2);
 }
 

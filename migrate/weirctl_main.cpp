@@ -1,9 +1,16 @@
 // weirctl: operations on the databases behind Weir.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 
+#include "migrate/import_pgbouncer.hpp"
 #include "migrate/init.hpp"
 #include "migrate/move_buckets.hpp"
 #include "migrate/partitions.hpp"
@@ -148,6 +155,46 @@ void add_move_buckets(CLI::App& app, Common& common, Command& chosen) {
   });
 }
 
+struct ImportOptions {
+  std::string ini, out;
+  std::vector<std::string> databases;
+  bool force = false;
+};
+
+// A file only its owner may read: it holds passwords.
+void write_private(const std::filesystem::path& path, const std::string& text, bool force) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (force ? O_TRUNC : O_EXCL), 0600);
+  if (fd < 0) throw weir::migrate::Failure(path.string() + ": " + std::strerror(errno) + (errno == EEXIST ? "; --force replaces it" : ""));
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (::close(fd) != 0 || !written) throw weir::migrate::Failure(path.string() + " cannot be written");
+}
+
+int import_ini(const ImportOptions& options) {
+  const auto imported = weir::migrate::import_pgbouncer(options.ini, options.databases);
+  for (const std::string& note : imported.notes) std::cerr << note << "\n";
+  if (options.out.empty()) {
+    std::cout << imported.weir_toml;
+    std::cerr << "users.toml is written beside weir.toml when -o says where\n";
+    return 0;
+  }
+  const std::filesystem::path users = std::filesystem::path(options.out).parent_path() / "users.toml";
+  if (!options.force && std::filesystem::exists(users))
+    throw weir::migrate::Failure(users.string() + ": there is one already; --force replaces it");
+  write_private(options.out, imported.weir_toml, options.force);
+  write_private(users, imported.users_toml, options.force);
+  return 0;
+}
+
+void add_import(CLI::App& app, Command& chosen) {
+  CLI::App* command = app.add_subcommand("import", "write the weir.toml and users.toml for a pgbouncer.ini");
+  auto options = std::make_shared<ImportOptions>();
+  command->add_option("ini", options->ini, "PgBouncer's configuration file")->required();
+  command->add_option("-o,--output", options->out, "the weir.toml to write (default: standard output); users.toml comes beside it");
+  command->add_option("--database", options->databases, "a database that the fallback \"*\" stands for; once for each");
+  command->add_flag("--force", options->force, "replace files that are there");
+  command->callback([&chosen, options] { chosen = [options] { return import_ini(*options); }; });
+}
+
 int run(const Command& command) {
   try {
     return command();
@@ -175,6 +222,7 @@ int main(int argc, char** argv) {
   add_partitions(app, common, chosen);
   add_status(app, common, chosen);
   add_move_buckets(app, common, chosen);
+  add_import(app, chosen);
   CLI11_PARSE(app, argc, argv);
   return run(chosen);
 }
