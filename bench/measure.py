@@ -13,7 +13,15 @@ from peers import clean_environment
 from processes import log_in
 
 PGBENCH = "/usr/lib/postgresql/15/bin/pgbench"
-SCRIPT = pathlib.Path(__file__).with_name("select.sql")
+HERE = pathlib.Path(__file__).parent
+# Mode: pgbench's -M, its script, and whether clients come by a unix socket (servers are TCP as ever).
+MODES = {
+    "simple": ("simple", "select.sql", False),
+    "extended": ("extended", "select.sql", False),
+    "prepared": ("prepared", "select.sql", False),
+    "unix": ("simple", "select.sql", True),
+    "large": ("simple", "large.sql", False),
+}
 TICK = os.sysconf("SC_CLK_TCK")
 SETTLE = 0.5  # seconds after the first transaction that are left out
 
@@ -88,8 +96,10 @@ def run_once(peer, mode, clients, duration):
     """(transactions of pgbench's log, CpuSampler)"""
     with tempfile.TemporaryDirectory(prefix="wb", dir="/tmp") as folder:
         prefix = os.path.join(folder, "log")
-        command = [PGBENCH, "-n", "-h", "127.0.0.1", "-p", str(peer.port), "-U", "postgres", "-M", mode, "-c", str(clients), "-j", "2",
-                   "-T", str(duration), "-f", str(SCRIPT), "-l", "--log-prefix", prefix, "app"]
+        protocol, script, by_unix = MODES[mode]
+        host = peer.socket_dir if by_unix else "127.0.0.1"
+        command = [PGBENCH, "-n", "-h", host, "-p", str(peer.port), "-U", "postgres", "-M", protocol, "-c", str(clients), "-j", "2",
+                   "-T", str(duration), "-f", str(HERE / script), "-l", "--log-prefix", prefix, "app"]
         sampler = CpuSampler(peer.pid)
         sampler.start()
         try:
@@ -135,7 +145,7 @@ def query(client, sql):
         received += piece
 
 
-def idle_memory(peer, clients=1000):
+def idle_memory(peer, clients):
     """(KiB with no client, KiB with that many idle clients that have run one query each)."""
     before = pss_kib(peer.pid)
     with contextlib.ExitStack() as stack:

@@ -2,7 +2,8 @@
 
 direct        PostgreSQL itself
 pgbouncer     transaction mode, trust
-weir          pooling only: a plain database, one worker (weir-2w: two workers)
+weir          pooling only: a plain database, one worker (weir-2w: two workers; weir-epoll, weir-uring: network I/O by
+              that, instead of --io's choice)
 weir-routed   a sharded database of two shards, which are two databases of that PostgreSQL: with literals (simple
               protocol) or parameters (extended, prepared)
 """
@@ -21,7 +22,9 @@ sys.path.insert(0, str(ROOT / "scripts/lib"))
 import weir_toml  # noqa: E402: found by the path above
 from processes import asks_for_log_in, clean_environment, end, spawn, wait_for  # noqa: E402
 
-NAMES = ("direct", "pgbouncer", "weir", "weir-2w", "weir-routed")
+NAMES = ("direct", "pgbouncer", "weir", "weir-2w", "weir-routed", "weir-epoll", "weir-uring")
+DEFAULT_NAMES = NAMES[:5]
+IO = {"weir-epoll": "epoll", "weir-uring": "io_uring"}
 ROWS = 100_000
 TABLE = "CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84))"
 FILL = f"INSERT INTO pgbench_accounts SELECT i, 1, i % 1000, '' FROM generate_series(1, {ROWS}) i"
@@ -71,10 +74,11 @@ def version_of(pgbouncer):
 class Peer:
     """One program that answers pgbench on `port`. `pid` is None for PostgreSQL itself, whose CPU is not measured."""
 
-    def __init__(self, name, port, process=None):
+    def __init__(self, name, port, process=None, socket_dir=None):
         self.name = name
         self.port = port
         self.process = process
+        self.socket_dir = socket_dir
 
     @property
     def pid(self):
@@ -85,7 +89,7 @@ class Peer:
             end(self.process)
 
 
-def await_answer(process, name, port, log):
+def await_answer(process, name, port, log, socket_dir=None):
     def answers():
         if process.poll() is not None:
             raise SystemExit(f"bench/compare: {name} ended with status {process.returncode}: {pathlib.Path(log).read_text()[-2000:]}")
@@ -96,18 +100,19 @@ def await_answer(process, name, port, log):
     except BaseException:
         end(process)
         raise
-    return Peer(name, port, process)
+    return Peer(name, port, process, socket_dir)
 
 
 class Starter:
     """Starts peers over one Server, with `pool` server connections for each."""
 
-    def __init__(self, server, folder, pgbouncer, weir, free_port):
+    def __init__(self, server, folder, pgbouncer, weir, free_port, io="auto"):
         self.server = server
         self.folder = pathlib.Path(folder)
         self.pgbouncer_binary = pgbouncer
         self.weir_binary = weir
         self.free_port = free_port
+        self.io = io
 
     def start(self, name, pool):
         if name == "direct":
@@ -117,31 +122,42 @@ class Starter:
     def _files(self, name):
         return pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
+    @staticmethod
+    def _sockets(files):
+        folder = files / "sockets"
+        folder.mkdir()
+        folder.chmod(0o777)
+        files.chmod(0o755)
+        return str(folder)
+
     def _pgbouncer(self, pool):
         files, port = self._files("pgbouncer"), self.free_port()
         prepared = "max_prepared_statements = 200\n" if version_of(self.pgbouncer_binary) >= (1, 21) else ""
         (files / "users.txt").write_text('"postgres" ""\n')
         (files / "pgbouncer.ini").write_text(
             f"[databases]\napp = host=127.0.0.1 port={self.server.port} dbname=app\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
-            f"auth_file = {files}/users.txt\npool_mode = transaction\ndefault_pool_size = {pool}\nmax_client_conn = 4000\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {files}/sockets\nauth_type = trust\n"
+            f"auth_file = {files}/users.txt\npool_mode = transaction\ndefault_pool_size = {pool}\nmax_client_conn = 20000\n"
             f"log_connections = 0\nlog_disconnections = 0\nignore_startup_parameters = extra_float_digits\n{prepared}")
         files.chmod(0o755)
+        sockets = self._sockets(files)
         user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None  # PgBouncer refuses to be root
         process = spawn([self.pgbouncer_binary, str(files / "pgbouncer.ini")], files / "log", user=user)
-        return await_answer(process, "pgbouncer", port, files / "log")
+        return await_answer(process, "pgbouncer", port, files / "log", sockets)
 
     def _weir(self, name, pool):
         files, port = self._files(name), self.free_port()
+        sockets = self._sockets(files)
         sharded = name == "weir-routed"
         shards = self.server.shards() if sharded else [self.server.shard]
         database = weir_toml.database(shards, sharded=sharded, tables=({"name": "pgbench_accounts", "key": "aid"},))
         size = pool // len(shards)  # both shards are on one server: as many server connections as the other peers
         (files / "weir.toml").write_text(weir_toml.settings(
-            port, [database], listen={"workers": 2 if name == "weir-2w" else 1, "max_clients": 4000},
+            port, [database], listen={"workers": 2 if name == "weir-2w" else 1, "max_clients": 20000, "unix_socket_dir": sockets,
+                                      "io": IO.get(name, self.io)},
             pool={"size": size, "max_per_backend": pool}, log={"level": "warning"}))
         if sharded:
             weirctl = pathlib.Path(self.weir_binary).with_name("weirctl")
             subprocess.run([weirctl, "init", "-c", files / "weir.toml"], check=True, stdout=subprocess.DEVNULL, env=clean_environment())
         process = spawn([self.weir_binary, "serve", "-c", str(files / "weir.toml")], files / "log")
-        return await_answer(process, name, port, files / "log")
+        return await_answer(process, name, port, files / "log", sockets)
