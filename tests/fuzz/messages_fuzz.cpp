@@ -55,6 +55,11 @@ void check_others(ByteView body) {
   if (const auto r = read_execute(body); r.ok()) check_inside(body, r->portal);
   if (const auto r = read_command_complete(body); r.ok()) check_inside(body, *r);
   if (const auto r = read_parameter_status(body); r.ok()) check_inside(body, r->value);
+  if (const auto r = read_backend_key_data(body); r.ok()) {
+    ByteBuffer out;
+    write_backend_key_data(out, *r);
+    WEIR_FUZZ_CHECK(as_text(next_message(out.view()).message.body) == as_text(body));
+  }
   if (const auto r = read_sasl_initial(body); r.ok()) {
     check_inside(body, r->mechanism);
     check_inside(body, r->data);

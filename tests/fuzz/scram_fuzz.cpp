@@ -18,20 +18,20 @@ const ScramSecret& secret() {
   return made;
 }
 
-bool logs_in(std::string_view first, std::string_view final) {
-  ScramServer server(secret(), kServerNonce);
+bool logs_in(std::string_view first, std::string_view final, const ChannelBinding& binding) {
+  ScramServer server(secret(), binding, kServerNonce);
   const auto server_first = server.first(first);
   if (!server_first.ok()) return false;
   WEIR_FUZZ_CHECK(server_first->starts_with("r=") && server_first->size() < 2 * ScramServer::kMaxClientNonce);
   return server.final(final).ok();
 }
 
-void check_exchange(std::string_view first, std::string_view final) {
-  if (!logs_in(first, final)) return;
+void check_exchange(std::string_view first, std::string_view final, const ChannelBinding& binding) {
+  if (!logs_in(first, final, binding)) return;
   const std::size_t at = final.rfind(",p=") + 3;
   std::string proof = *base64_decode(final.substr(at));
   proof[0] = static_cast<char>(proof[0] ^ 1);
-  WEIR_FUZZ_CHECK(!logs_in(first, std::string(final.substr(0, at)) + base64_encode(proof)));
+  WEIR_FUZZ_CHECK(!logs_in(first, std::string(final.substr(0, at)) + base64_encode(proof), binding));
 }
 
 void check_secret(std::string_view text) {
@@ -45,7 +45,9 @@ void check_secret(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = weir::as_text({data, size});
   const std::size_t line = text.find('\n');
-  check_exchange(text.substr(0, line), line == std::string_view::npos ? "" : text.substr(line + 1));
+  const std::string_view final = line == std::string_view::npos ? "" : text.substr(line + 1);
+  for (const ChannelBinding& binding : {ChannelBinding{}, {"hash", false}, {"hash", true}})
+    check_exchange(text.substr(0, line), final, binding);
   check_secret(text);
   return 0;
 }

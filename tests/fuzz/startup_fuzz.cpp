@@ -3,6 +3,7 @@
 
 #include "tests/fuzz/check.hpp"
 #include "wire/frame.hpp"
+#include "wire/messages.hpp"
 #include "wire/startup.hpp"
 
 namespace {
@@ -28,6 +29,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (whole->kind == FirstPacket::Kind::incomplete) return 0;
   WEIR_FUZZ_CHECK(whole->size >= 8 && whole->size <= kMaxStartupLength + 4 && whole->size <= size);
   WEIR_FUZZ_CHECK(whole->kind != FirstPacket::Kind::startup || !whole->startup.get("user").empty());
+  if (whole->kind == FirstPacket::Kind::cancel_request) {
+    ByteBuffer out;
+    write_cancel_request(out, whole->cancel);
+    WEIR_FUZZ_CHECK(as_text(out.view()) == as_text(bytes.first(whole->size)));
+  }
   const auto alone = read_exact(bytes.first(whole->size));
   WEIR_FUZZ_CHECK(alone.ok() && alone->kind == whole->kind && alone->startup.parameters == whole->startup.parameters);
   const auto cut = read_exact(bytes.first(whole->size - 1));

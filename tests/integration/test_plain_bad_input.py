@@ -188,12 +188,12 @@ def test_random_messages_after_login_never_hurt_the_proxy(weir):
 
 def test_a_client_that_stops_reading_is_not_held_in_memory(weir):
     with WireClient(weir.port) as slow:
+        highest = before = resident_megabytes(weir)   # a sanitizer's own memory is not counted
         slow.send(query("select repeat('x', 10000) from generate_series(1, 20000)"))   # 200 MB
-        highest = 0.0
         for _ in range(20):
             time.sleep(0.1)
             highest = max(highest, resident_megabytes(weir))
-        assert highest < 100, f"{highest} MB"
+        assert highest < before + 50, f"{highest} MB, {before} MB before"
         assert weir.psql("select 1") == "1"
 
 

@@ -31,14 +31,16 @@ def in_parallel(count, work):
         except BaseException as e:  # noqa: BLE001: raised below
             results[i] = e
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(count)]
     for t in threads:
         t.start()
+    deadline = time.monotonic() + 120
     for t in threads:
-        t.join(timeout=120)
+        t.join(timeout=max(0, deadline - time.monotonic()))
     for r in results:
         if isinstance(r, BaseException):
             raise r
+    assert not any(t.is_alive() for t in threads), "a thread has not ended in time"
     return results
 
 

@@ -13,7 +13,8 @@ POOL = 8
 
 @pytest.fixture(scope="module")
 def weir(plain_clusters):
-    plain_clusters.psql("create table t (id int primary key, v text); create sequence s; insert into t values (1, 'one')")
+    plain_clusters.psql("create table t (id int primary key, v text); create sequence s; insert into t values (1, 'one');"
+                        "create function sets(n text, v text) returns text language plpgsql as $$ begin return set_config(n, v, false); end $$")
     plain_clusters.await_replication()
     proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)], pool={"size": POOL})
     try:
@@ -29,7 +30,7 @@ def single(start_weir, plain_clusters):
     return start_weir([database], pool={"size": 1, "wait_timeout": "3s"}, listen={"workers": 1})
 
 
-# --- fifty clients with random settings on eight servers ---
+# --- two hundred clients with random settings on eight servers ---
 
 CHOICES = {
     "work_mem": ["1MB", "2MB", "3MB", "5MB", "7MB"],
@@ -38,6 +39,7 @@ CHOICES = {
     "search_path": ["public", "pg_catalog", '"$user", public', "public, pg_temp"],
     "app.tenant": ["a", "b", "it''s", "d e"],
     "app.other": ["1", "2", "3"],
+    "app.user_id": ["7", "8", "9"],
     "application_name": ["one", "two", "three"],
     "client_encoding": ["UTF8", "LATIN1", "SQL_ASCII"],
     "statement_timeout": ["61s", "62s", "63s"],
@@ -87,7 +89,7 @@ class Chaotic:
             startup["TimeZone"] = "Asia/Kolkata"
         self.client = WireClient(weir.port, timeout=60, **startup)
         self.in_block = False
-        known = dict.fromkeys(("app.tenant", "app.other"), "")
+        known = dict.fromkeys(("app.tenant", "app.other", "app.user_id"), "")
         self.model = Model({**known, **{n: self.show(n) for n in CHOICES if not n.startswith("app.")}})
         if number % 3 == 0:
             assert self.model.defaults["work_mem"] == f"{number + 64}kB"
@@ -115,11 +117,24 @@ class Chaotic:
         return action, name, value
 
     def set(self, name, value):
-        self.do(f"SET {name} = {sql_value(name, value)}")
+        how = self.random.choice(["set", "set", "config", "function", "text", "parameter"]) if name in ("app.user_id", "app.other") else "set"
+        if how == "set":
+            self.do(f"SET {name} = {sql_value(name, value)}")
+        elif how == "config":
+            self.do(f"SELECT set_config('{name}', '{value}', false)")
+        elif how == "function":
+            self.do(f"SELECT public.sets('{name}', '{value}')")
+        elif how == "text":
+            assert not self.client.query(f"SELECT 1; SET {name} = '{value}'").errors
+        else:
+            assert not self.client.ask(run("SELECT set_config($1, $2, false)", name, value) + sync()).errors
         self.model.set(name, value)
 
     def local(self, name, value):
-        self.do(f"SET LOCAL {name} TO {sql_value(name, value)}")
+        if name == "app.user_id":
+            self.do(f"SELECT set_config('{name}', '{value}', true)")
+        else:
+            self.do(f"SET LOCAL {name} TO {sql_value(name, value)}")
         self.model.local[name] = value.replace("''", "'")
 
     def reset(self, name, _):
@@ -180,20 +195,20 @@ def live(weir, number, failures):
         me = Chaotic(weir, number)
         history = []
         with me.client:
-            for _ in range(25):
+            for _ in range(12):
                 history.append(me.step())
                 me.check(history)
     except BaseException as e:  # noqa: BLE001: reported by the main thread
         failures.append((number, repr(e)))
 
 
-def test_fifty_clients_with_random_settings_always_see_exactly_their_own(weir):
+def test_two_hundred_clients_with_random_settings_always_see_exactly_their_own(weir):
     failures = []
-    threads = [threading.Thread(target=live, args=(weir, i, failures)) for i in range(50)]
+    threads = [threading.Thread(target=live, args=(weir, i, failures)) for i in range(200)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=200)
     assert not failures, "\n".join(str(f) for f in sorted(failures, key=lambda f: len(f[1]))[:3])
     assert all(int(row["server_connections_max_seen"]) <= POOL + 1 for row in weir.console("SHOW BACKENDS"))
 

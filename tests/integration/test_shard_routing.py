@@ -222,7 +222,7 @@ def test_writes_with_parameters_reach_their_shard(modern, written, keys):
 
 
 def test_sql_level_prepare_and_execute_answer_or_are_refused(twin, keys):
-    """PREPARE in SQL keeps its server; whatever EXECUTE asks for is right or refused."""
+    """EXECUTE goes where its arguments say."""
     for k in each(keys)[:6]:
         for sql in ("PREPARE by_id (bigint) AS SELECT id FROM users WHERE id = $1", f"EXECUTE by_id ({k})"):
             here, there = twin.ask(twin.weir, sql), twin.ask(twin.plain, sql)

@@ -3,8 +3,11 @@
 https://www.postgresql.org/docs/15/protocol-message-formats.html
 """
 import contextlib
+import os
 import socket
 import struct
+
+SLOW = float(os.environ.get("WEIR_SLOW", "1"))  # see scripts/lib/processes.py
 
 
 def message(kind, body=b""):
@@ -59,6 +62,10 @@ def run(sql, *values, types=()):
 def startup(parameters, version=196608):
     body = struct.pack("!I", version) + b"".join(text(k) + text(v) for k, v in parameters.items()) + b"\0"
     return struct.pack("!I", len(body) + 4) + body
+
+
+def cancel_request(pid, secret):
+    return struct.pack("!III", 12 + len(secret), 80877102, pid) + secret
 
 
 class Message:
@@ -117,7 +124,7 @@ class WireClient(contextlib.AbstractContextManager):
     """A client with trust authentication. `log_in=False`: connected, nothing said."""
 
     def __init__(self, port, database="app", user="postgres", log_in=True, timeout=10.0, **parameters):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout * SLOW)
         self.port, self.buffer, self.parameters, self.key = port, b"", {}, None
         if log_in:
             self.send(startup({"user": user, "database": database, **parameters}))
@@ -150,7 +157,7 @@ class WireClient(contextlib.AbstractContextManager):
             name, value = found.body.split(b"\0")[:2]
             self.parameters[name.decode()] = value.decode()
         if found.kind == "K":
-            self.key = struct.unpack("!II", found.body)
+            self.key = struct.unpack_from("!I", found.body)[0], found.body[4:]
 
     def read_until(self, kinds):
         """Messages up to and with the first of one of `kinds`, or the end of the connection."""
@@ -199,5 +206,5 @@ class WireClient(contextlib.AbstractContextManager):
     def cancel(self, key=None):
         """A CancelRequest on a connection of its own; returns when the proxy closed it."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as other:
-            other.sendall(struct.pack("!IIII", 16, 80877102, *(key or self.key)))
+            other.sendall(cancel_request(*(key or self.key)))
             other.recv(1)

@@ -10,7 +10,10 @@ namespace {
 
 class Recorder : public Sink {
  public:
-  void write(Level, std::string_view line) override { lines.emplace_back(line); }
+  void write(Level, std::string_view line, std::span<const Field> fields) override {
+    lines.emplace_back(line);
+    for (const Field& f : fields) lines.back() += std::string(" ").append(f.name).append("=").append(f.value);
+  }
   std::vector<std::string> lines;
 };
 
@@ -21,13 +24,13 @@ TEST(Log, WritesFromTheLowestLevelUpAndIsSilentWithoutASink) {
   set_sink(&recorder, Level::warning);
   debug("d");
   info("i");
-  warning("w");
+  warning("w", {{"user", "bob"}});
   error("e");
   EXPECT_TRUE(enabled(Level::warning));
   EXPECT_FALSE(enabled(Level::info));
   set_sink(nullptr, Level::info);
   error("nobody listens");
-  EXPECT_EQ(recorder.lines, (std::vector<std::string>{"w", "e"}));
+  EXPECT_EQ(recorder.lines, (std::vector<std::string>{"w user=bob", "e"}));
 }
 
 }  // namespace

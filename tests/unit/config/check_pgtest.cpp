@@ -208,7 +208,7 @@ TEST_F(CheckConnect, TheBoundMustFitIntoMaxConnections) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) +
                                       "gives 97 connections (max_connections less those reserved), "
-                                      "but Weir may take 98: pool.max_per_backend = 95 and 3 for monitoring"));
+                                      "but Weir may take 99: pool.max_per_backend = 95 and 4 for monitoring"));
 }
 
 TEST_F(CheckConnect, SchemaDifferencesAreErrorsAndAdviceIsAWarning) {

@@ -68,6 +68,27 @@ TEST(Conninfo, ABackendIsOneHostAndOneDatabase) {
               HasSubstr("\"replication\" is not allowed"));
 }
 
+TEST(Conninfo, WhatALoginByWeirDoesNotDoIsRefusedByName) {
+  const auto mistake = [](const std::string& more) { return backend_conninfo_mistake("host=a dbname=d " + more); };
+  EXPECT_THAT(mistake("target_session_attrs=read-write"), HasSubstr("\"target_session_attrs\" must be any: "));
+  EXPECT_THAT(mistake("gssencmode=require"), HasSubstr("\"gssencmode\" must be one of disable, prefer: Weir has no GSSAPI"));
+  EXPECT_EQ(mistake("krbsrvname=postgres"), "\"krbsrvname\" is not supported: Weir has no GSSAPI");
+  EXPECT_EQ(mistake("gsslib=gssapi"), "\"gsslib\" is not supported: Weir has no GSSAPI");
+  EXPECT_THAT(mistake("sslcompression=1"), HasSubstr("\"sslcompression\" must be 0: "));
+  EXPECT_EQ(mistake("target_session_attrs=any gssencmode=disable sslcompression=0"), "");
+  EXPECT_THAT(overrides_conninfo_mistake("gssencmode=require"), HasSubstr("GSSAPI"));
+}
+
+TEST(Conninfo, AMisspeltWordOfSecurityIsNoWeakerOne) {
+  const auto mistake = [](const std::string& more) { return backend_conninfo_mistake("host=a dbname=d " + more); };
+  EXPECT_EQ(mistake("sslmode=verify_full"), "\"sslmode\" must be one of disable, allow, prefer, require, verify-ca, verify-full");
+  EXPECT_THAT(mistake("sslmode=Verify-Full"), HasSubstr("\"sslmode\" must be one of"));
+  EXPECT_THAT(backend_conninfo_mistake("postgresql://a/d?sslmode=verified"), HasSubstr("\"sslmode\""));
+  EXPECT_THAT(mistake("channel_binding=required"), HasSubstr("\"channel_binding\" must be one of"));
+  EXPECT_THAT(mistake("ssl_min_protocol_version=1.3"), HasSubstr("\"ssl_min_protocol_version\" must be one of"));
+  EXPECT_EQ(mistake("sslmode=verify-full channel_binding=require ssl_min_protocol_version=TLSv1.3"), "");
+}
+
 TEST(Conninfo, TheSameDatabaseHasTheSameAddressInBothForms) {
   EXPECT_EQ(backend_address("host=a dbname=d user=u"), "a:5432/d");
   EXPECT_EQ(backend_address("postgresql://u:p@a/d"), "a:5432/d");

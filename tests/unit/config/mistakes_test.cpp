@@ -89,7 +89,8 @@ TEST(Mistakes, UnknownKeysSayWhatWasPerhapsMeant) {
               ElementsAre("weir.toml:2: pool.Size: unknown key: did you mean \"size\"?"));
   EXPECT_THAT(problems_before("[lod]\n"), ElementsAre("weir.toml:1: lod: unknown key: did you mean \"log\"?"));
   EXPECT_THAT(problems_before("[log]\ncolourful = true\n"),
-              ElementsAre("weir.toml:2: log.colourful: unknown key: known here: level, format"));
+              ElementsAre("weir.toml:2: log.colourful: unknown key: known here: level, format, slow_query, stats_interval, "
+                          "connections, disconnections"));
   EXPECT_THAT(problems_after("[database.shards]\n"),
               ElementsAre("weir.toml:6: database.app.shards: unknown key: did you mean \"shard\"?"));
 }
@@ -131,17 +132,12 @@ TEST(Mistakes, IntegersAndDurationsOutOfRangeAreRefused) {
 }
 
 TEST(Mistakes, ValuesAndKeysOfLaterVersionsAreRefusedByName) {
-  EXPECT_THAT(
-      problems_before(
-          "[auth]\nmethod = 'md5'\n[tls]\nclient = 'prefer'\n[log]\nslow_query = '500ms'\n[admin]\nhttp = ':1'\n"),
-      ElementsAre(
-          "weir.toml:2: auth.method: \"md5\" is not supported by this version of Weir: use \"trust\" or "
-          "\"scram-sha-256\"",
-          "weir.toml:3: tls: this key is not supported by this version of Weir: clients connect without TLS; leave the "
-          "table out",
-          "weir.toml:6: log.slow_query: \"500ms\" is not supported by this version of Weir: use PostgreSQL's "
-          "log_min_duration_statement",
-          "weir.toml:8: admin.http: \":1\" is not supported by this version of Weir: use the console (database weir)"));
+  EXPECT_THAT(problems_before("catalog = 'host=c'\n[limits]\n[pool]\nenlist_reserve = 4\n"),
+              ElementsAre("weir.toml:1: catalog: this key is not supported by this version of Weir: the bucket map is the one in "
+                          "this file; leave the key out",
+                          "weir.toml:2: limits: this key is not supported by this version of Weir: leave the table out",
+                          "weir.toml:4: pool.enlist_reserve: 4 is not supported by this version of Weir: leave the key out"));
+  EXPECT_THAT(problems_before("[pool]\nenlist_reserve = 0\n"), ElementsAre());
   EXPECT_THAT(problems_in_table("[[database.table]]\nname = 't'\nkey = 'k'\ndefault_key = 'weir.next_id'\nmonth = { "
                                 "column = 'c', layout = 'plain' }\n"),
               ElementsAre("weir.toml:16: database.app.table.t.default_key: this key is not supported by this version "
@@ -156,6 +152,19 @@ TEST(Mistakes, ValuesAndKeysOfLaterVersionsAreRefusedByName) {
       ElementsAre(HasSubstr("weir.toml:7: database.app.reads.balance: \"weighted\" is not supported by this version"),
                   HasSubstr("weir.toml:8: database.app.reads.in_transaction: \"until_first_write\" is not supported by "
                             "this version")));
+}
+
+TEST(Mistakes, TlsNamesTheFilesItLacks) {
+  EXPECT_THAT(problems_before("[tls]\nclient = 'verify-full'\n"),
+              ElementsAre("weir.toml:1: tls.certificate: missing: expected the path of a PEM file (clients must use TLS)",
+                          "weir.toml:1: tls.ca: missing: expected the path of a PEM file (it signs the clients' certificates)"));
+  EXPECT_THAT(problems_before("[tls]\ncertificate = 'server.crt'\n"),
+              ElementsAre("weir.toml:1: tls.key: missing: expected the path of a PEM file (the certificate's private key)"));
+}
+
+TEST(Mistakes, PeersHaveNumbersOfTheirOwn) {
+  EXPECT_THAT(problems_before("[[peer]]\nid = 2\naddress = 'a:1'\n[[peer]]\nid = 2\naddress = 'b:1'\n"),
+              ElementsAre(HasSubstr("peer")));
 }
 
 TEST(Mistakes, MissingBucketsAreListedAsRanges) {
@@ -316,7 +325,7 @@ TEST(Mistakes, AnUnsetVariableIsNamed) {
 TEST(Mistakes, AnUnreadableUsersFileIsNamed) {
   EXPECT_THAT(problems_before("[auth]\nusers_file = 'nobody.toml'\n"),
               ElementsAre("weir.toml:2: auth.users_file: cannot read nobody.toml: No such file or directory; expected "
-                          "a readable file of [[user]] tables"));
+                          "a readable file of [[user]] tables, or of PgBouncer's \"name\" \"secret\" lines"));
   EXPECT_THAT(problems_before("[auth]\nusers_file = '.'\n"), ElementsAre(HasSubstr("Is a directory")));
   EXPECT_THAT(problems_before("[auth]\nmethod = 'trust'\nusers_file = 'nobody.toml'\n"),
               ElementsAre(HasSubstr("cannot read nobody.toml")));
@@ -330,7 +339,7 @@ TEST(Mistakes, MalformedSecretsAreNeverRepeated) {
                           "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> "
                           "as in pg_authid.rolpassword (was it cut short?)"));
   EXPECT_THAT(problems_of(plain, user("'md50123456789abcdef0123456789abcdef'")),
-              ElementsAre(HasSubstr("md5 secrets are not supported by this version")));
+              ElementsAre(HasSubstr("users.toml:3: user.a.password: an md5 secret cannot prove anybody")));
   EXPECT_THAT(problems_of(plain, "[[user]]\nname = 'a'\n"),
               ElementsAre(HasSubstr("users.toml:1: user.a.password: missing")));
   const auto shouted =

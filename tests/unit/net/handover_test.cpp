@@ -154,15 +154,22 @@ TEST(HandOver, SocketsGoToAndFroBetweenTwoLoopsWhileBytesArriveAndNoByteIsLost) 
     b->stop();
   };
   std::thread servers([&] { sent = answer(peers, enough); });
-  std::thread other([&] { run_worker(*b, pool, kTasks, 100, workers, stop_both); });
+  std::atomic<bool> silent{false};
+  const auto drain = [](Loop& loop) {
+    for (int i = 0; i < 10; i++) turn(loop);
+  };
+  std::thread other([&] {
+    run_worker(*b, pool, kTasks, 100, workers, stop_both);
+    silent.wait(false);
+    drain(*b);  // a loop is run by one thread
+  });
   run_worker(*a, pool, kTasks, 200, workers, stop_both);
-  other.join();
   enough = true;
   servers.join();
-  for (int i = 0; i < 10; i++) {
-    turn(*a);
-    turn(*b);
-  }
+  silent = true;
+  silent.notify_all();
+  drain(*a);
+  other.join();
   EXPECT_EQ(pool.noise(), sent);
   pool.clear();
   for (const int fd : peers) close(fd);

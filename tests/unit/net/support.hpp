@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/bytes.hpp"
@@ -22,8 +24,17 @@ namespace weir::net {
 
 using namespace std::chrono_literals;
 
+// The program is run once for each: $WEIR_TEST_IO (main.cpp).
+inline Io tested_io() {
+  const char* wanted = std::getenv("WEIR_TEST_IO");
+  return wanted != nullptr && std::string_view(wanted) == "io_uring" ? Io::io_uring : Io::epoll;
+}
+
+// ... and a third time with Socket::receive_ahead() for sockets that stay.
+inline bool tests_ahead() { return std::getenv("WEIR_TEST_AHEAD") != nullptr; }
+
 inline std::unique_ptr<Loop> make_loop(std::size_t receive_buffer = 64 << 10) {
-  auto loop = Loop::create(receive_buffer);
+  auto loop = Loop::create(receive_buffer, tested_io());
   EXPECT_TRUE(loop.ok());
   return std::move(loop).value();
 }
@@ -75,9 +86,17 @@ inline std::pair<int, int> tcp_pair() {
   return {client, **accepted};
 }
 
+// One that stays with its loop.
+inline std::unique_ptr<Socket> attach(Loop& loop, int fd) {
+  auto socket = Socket::attach(loop, fd);
+  EXPECT_TRUE(socket.ok());
+  if (tests_ahead()) (*socket)->receive_ahead();
+  return std::move(socket).value();
+}
+
 // A socket and the place where its coroutine sleeps.
 struct Connection {
-  Connection(Loop& loop, int fd) : waiter(loop), socket(std::move(Socket::attach(loop, fd)).value()) {
+  Connection(Loop& loop, int fd) : waiter(loop), socket(attach(loop, fd)) {
     socket->set_waiter(&waiter);
   }
   Waiter waiter;

@@ -28,9 +28,14 @@ TEST(Budget, OfZeroGivesNothing) {
 
 TEST(Budget, RemembersTheMostThatWasEverUsed) {
   Budget budget(5);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(budget.take());
-  for (int i = 0; i < 3; ++i) budget.give_back();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(budget.take());
+    budget.keep();
+  }
+  ASSERT_TRUE(budget.take());   // not kept: another bound refused
+  for (int i = 0; i < 4; ++i) budget.give_back();
   ASSERT_TRUE(budget.take());
+  budget.keep();
   EXPECT_EQ(budget.high_water(), 3U);
 }
 
@@ -46,15 +51,87 @@ TEST(Budget, ALowerBoundGivesNothingUntilEnoughCameBack) {
   EXPECT_TRUE(budget.take());
 }
 
-TEST(Budget, StarvesWhileAnyPoolIsRefused) {
+// Pools are only names to a budget.
+std::shared_ptr<Pool> named(int& name) { return {std::make_shared<int>(), reinterpret_cast<Pool*>(&name)}; }
+
+TEST(Budget, StarvesWhileAnyPoolStandsInLine) {
+  using namespace std::chrono_literals;
   Budget budget(1);
+  int a = 0, b = 0;
+  const auto one = named(a), other = named(b);
   EXPECT_FALSE(budget.starving());
-  budget.starve(1, TimePoint{});
-  budget.starve(1, TimePoint{});
-  budget.starve(-1, TimePoint{});
+  budget.starve(one, TimePoint{2s});
+  budget.starve(other, TimePoint{1s});
+  EXPECT_EQ(budget.starving_since(), TimePoint{1s});
+  EXPECT_EQ(budget.hungriest(), other);
+  budget.sated(other.get());
   EXPECT_TRUE(budget.starving());
-  budget.starve(-1, TimePoint{});
+  EXPECT_EQ(budget.hungriest(), one);
+  budget.sated(one.get());
   EXPECT_FALSE(budget.starving());
+  EXPECT_EQ(budget.hungriest(), nullptr);
+}
+
+TEST(Budget, WhatIsFreeIsForWhoCameFirst) {
+  using namespace std::chrono_literals;
+  Budget budget(3);
+  int a = 0, b = 0;
+  const auto first = named(a), second = named(b);
+  budget.starve(first, TimePoint{1s});
+  EXPECT_FALSE(budget.take(second.get(), TimePoint{2s})) << "its client came later";
+  EXPECT_FALSE(budget.take(second.get())) << "nobody waits for it";
+  EXPECT_TRUE(budget.take(second.get(), TimePoint{500ms})) << "its client came before";
+  EXPECT_TRUE(budget.take(first.get(), TimePoint{1s}));
+  budget.sated(first.get());
+  EXPECT_TRUE(budget.take(second.get(), TimePoint{2s}));
+}
+
+TEST(Budget, APoolThatIsGoneIsNobodysTurn) {
+  Budget budget(1);
+  int a = 0;
+  auto gone = named(a);
+  budget.starve(gone, TimePoint{});
+  gone.reset();
+  EXPECT_EQ(budget.hungriest(), nullptr);
+}
+
+TEST(Budget, LendsOnlyWhatIsFree) {
+  Budget budget(3);
+  ASSERT_TRUE(budget.take());
+  ASSERT_TRUE(budget.take());
+  EXPECT_EQ(budget.lend(5), 1U);
+  EXPECT_EQ(budget.bound(), 2U);
+  EXPECT_FALSE(budget.take());
+  budget.give_back();
+  EXPECT_EQ(budget.free(), 1U);
+  budget.change_lent(-1);
+  EXPECT_EQ(budget.free(), 2U);
+}
+
+TEST(Budget, APromisedConnectionIsLentBeforeAnybodyHereCanTakeIt) {
+  Budget budget(1);
+  ASSERT_TRUE(budget.take());
+  budget.promise(2);
+  EXPECT_TRUE(budget.promised());
+  budget.give_back();
+  EXPECT_FALSE(budget.take());
+  EXPECT_EQ(budget.collect_promised(), 1U);
+  EXPECT_EQ(budget.collect_promised(), 0U);
+  budget.promise(0);
+  EXPECT_FALSE(budget.promised());
+  budget.change_lent(-1);
+  EXPECT_TRUE(budget.take());
+}
+
+TEST(Budget, WhatAnotherProcessHoldsIsMissingEvenUnderANewBound) {
+  Budget budget(4);
+  budget.change_lent(3);
+  EXPECT_EQ(budget.bound(), 1U);
+  budget.set_bound(2);
+  EXPECT_EQ(budget.bound(), 0U);
+  EXPECT_FALSE(budget.take());
+  budget.change_lent(-3);
+  EXPECT_EQ(budget.bound(), 2U);
 }
 
 TEST(Budget, HoldsItsBoundAgainstManyThreads) {
@@ -67,6 +144,7 @@ TEST(Budget, HoldsItsBoundAgainstManyThreads) {
     threads.emplace_back([&] {
       for (int i = 0; i < 20'000; ++i) {
         if (!budget.take()) continue;
+        budget.keep();
         const unsigned now = held.fetch_add(1) + 1;
         unsigned seen = most.load();
         while (seen < now && !most.compare_exchange_weak(seen, now)) {

@@ -11,7 +11,7 @@ void queue_up(World& world, Pool& pool, unsigned worker, TimePoint since, int nu
               std::mutex& mutex) {
   world.spawn(worker, [&, since, number](Client& client) -> net::Task<void> {
     Server* server = pool.acquire(client.request, since);
-    while (!server && !client.request.error) {
+    while (!server && Pool::waits(client.request)) {
       co_await client.waiter.wait();
       server = pool.taken(client.request);
     }
@@ -31,7 +31,7 @@ TEST_F(PoolQueue, IsFirstComeFirstServedOverAllWorkers) {
   ASSERT_TRUE(busy);
   std::mutex mutex;
   std::vector<int> order, expected;
-  const TimePoint start = Clock::now();
+  const TimePoint start = Clock::now() + 1h;   // nobody has waited yet: the slack is the least
   for (int i = 0; i < 20; ++i) {
     // Runs of one worker, too: 0 0 1 0 1 1 ...
     const unsigned worker = (i * 7 / 3) % 2;
@@ -52,13 +52,20 @@ TEST_F(PoolQueue, LetsAWorkersOwnClientGoFirstWithinTheSlackOnly) {
     ASSERT_TRUE(busy);
     std::mutex mutex;
     std::vector<int> order;
-    const TimePoint start = Clock::now();
+    const TimePoint start = Clock::now() + 1h;
     queue_up(world, *pool, 1, start, 1, order, mutex);
     queue_up(world, *pool, 0, start + (within ? Pool::kSlack / 2 : Pool::kSlack * 2), 2, order, mutex);
     release(world, *pool, busy);
     ASSERT_TRUE(world.finished());
     EXPECT_EQ(order, within ? (std::vector<int>{2, 1}) : (std::vector<int>{1, 2}));
   }
+}
+
+TEST_F(PoolQueue, GrowsTheSlackWithTheWaitUpToABound) {
+  EXPECT_EQ(Pool::slack(-1h), Pool::kSlack);
+  EXPECT_EQ(Pool::slack(0s), Pool::kSlack);
+  EXPECT_EQ(Pool::slack(40ms), 10ms);
+  EXPECT_EQ(Pool::slack(1h), Pool::kMostSlack);
 }
 
 TEST_F(PoolQueue, ACancelledRequestLeavesItAndTheNextIsServed) {

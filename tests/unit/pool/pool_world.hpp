@@ -47,10 +47,9 @@ struct Client {
 // Waits for a server as a session does: nullptr if request.error is set.
 inline net::Task<Server*> lease(Pool& pool, Client& client) {
   Server* server = pool.acquire(client.request, Clock::now());
-  while (!server) {
+  while (!server && Pool::waits(client.request)) {
     co_await client.waiter.wait();
     server = pool.taken(client.request);
-    if (!server && client.request.error) break;
   }
   co_return server;
 }
@@ -115,7 +114,7 @@ class World {
   World& operator=(const World&) = delete;
 
   std::shared_ptr<Pool> pool(const std::string& conninfo, PoolSettings settings, std::shared_ptr<Budget> budget,
-                             policy::Role role = policy::Role::primary) {
+                             policy::Role role = policy::Role::primary, std::vector<std::shared_ptr<Budget>> limits = {}) {
     BackendIdentity id;
     id.database = "app";
     id.shard_name = "s0";
@@ -123,7 +122,7 @@ class World {
     id.conninfo = conninfo;
     id.params = *parse_conninfo(conninfo);
     const policy::BreakerSettings breaker{.failure_threshold = 3, .recovery_time = 100ms};
-    return pools_->get(std::make_shared<Backend>(std::move(id), std::move(budget), breaker), {}, settings, {});
+    return pools_->get(std::make_shared<Backend>(std::move(id), std::move(budget), breaker), {}, settings, {}, limits);
   }
   std::shared_ptr<Pool> pool(const std::string& conninfo, unsigned size) {
     return pool(conninfo, {.size = size}, std::make_shared<Budget>(100));

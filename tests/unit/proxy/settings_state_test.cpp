@@ -188,13 +188,21 @@ TEST(SessionSettings, ResetIsUndoneByARollback) {
 
 TEST(SessionSettings, ResetAllLeavesTheRoleAndGivesTheStartupParametersBack) {
   auto session = started({{"a", "SELECT set a"}});
-  session.set("role", "SET ROLE bob");
   session.set("session_authorization", "SET SESSION AUTHORIZATION ann");
+  session.set("role", "SET ROLE bob");
   session.set("a", "SET a = 2");
   session.set("b", "SET b = 2");
   EXPECT_EQ(session.reset_all(), "SELECT set a\n;");
-  EXPECT_THAT(statements(session), ElementsAre("SET ROLE bob", "SET SESSION AUTHORIZATION ann", "SELECT set a"));
+  EXPECT_THAT(statements(session), ElementsAre("SET SESSION AUTHORIZATION ann", "SET ROLE bob", "SELECT set a"));
   EXPECT_TRUE(session.current()->needs_discard);
+}
+
+// https://www.postgresql.org/docs/15/sql-set-session-authorization.html: SetSessionAuthorization() puts the role back to none.
+TEST(SessionSettings, ANewSessionAuthorizationEndsTheRoleThatWasSetUnderTheOldOne) {
+  auto session = started();
+  session.set("role", "SET ROLE bob");
+  session.set("session_authorization", "SET SESSION AUTHORIZATION ann");
+  EXPECT_THAT(statements(session), ElementsAre("SET SESSION AUTHORIZATION ann"));
 }
 
 TEST(SessionSettings, ResetAllWithoutStartupParametersLeavesNothing) {

@@ -40,6 +40,56 @@ TEST(InternStatement, KeepsWhatIsHeldOverASweep) {
   EXPECT_EQ(intern_statement("app", "SELECT 'held'", {}), held);
 }
 
+TEST(InternStatement, KeepsTheTextAndTheTypes) {
+  const InternedRef one = intern_statement("scope", "SELECT $1", {23, 25});
+  EXPECT_EQ(one->sql(), "SELECT $1");
+  EXPECT_EQ(one->types, (std::vector<std::uint32_t>{23, 25}));
+}
+
+TEST(InternStatement, CountsWhatIsHeldAndRefusesMoreThanItsBound) {
+  const std::size_t before = interned_bytes();
+  std::vector<InternedRef> held;
+  const std::string filler(64 << 20, 'x');
+  for (int i = 0; i < 20; ++i) {
+    InternedRef next = intern_statement(std::to_string(i), filler, {});
+    if (!next) break;
+    held.push_back(std::move(next));
+  }
+  EXPECT_LT(held.size(), 9U);
+  EXPECT_LE(interned_bytes(), kMaxInternedBytes);
+  EXPECT_EQ(intern_statement("one", filler, {}), nullptr);
+  held.clear();
+  EXPECT_EQ(interned_bytes(), before);
+  EXPECT_NE(intern_statement("one", filler, {}), nullptr);
+}
+
+TEST(StatementNames, CountWhatTheyHold) {
+  StatementNames names;
+  const auto statement = std::make_shared<PreparedStatement>();
+  statement->sql = "SELECT 1";
+  names.add("a", {statement, intern_statement("app", "SELECT 1", {})});
+  const std::size_t one = names.bytes();
+  EXPECT_GE(one, kStatementOverhead + 9);
+  names.add("a", {statement, nullptr});
+  EXPECT_EQ(names.bytes(), one);
+  names.add("b", {statement, nullptr});
+  names.remove("a");
+  EXPECT_EQ(names.bytes(), one);
+  names.clear();
+  EXPECT_EQ(names.bytes(), 0U);
+}
+
+TEST(IsStalePlan, KnowsTheRoutineWhateverTheLanguage) {
+  const auto error = [](std::string_view fields) {
+    return is_stale_plan({reinterpret_cast<const std::uint8_t*>(fields.data()), fields.size()});
+  };
+  using namespace std::string_view_literals;
+  EXPECT_TRUE(error("SFEHLER\0C0A000\0Mgepufferter Plan\0RRevalidateCachedQuery\0\0"sv));
+  EXPECT_FALSE(error("SERROR\0C0A000\0Mother\0Rother\0\0"sv));
+  EXPECT_FALSE(error("SERROR\0C0A000\0RRevalidateCachedQuer"sv));
+  EXPECT_FALSE(error(""sv));
+}
+
 TEST(ServerStatementName, IsUniqueAndFitsAnIdentifier) {
   EXPECT_EQ(server_statement_name(1), "weir_1");
   EXPECT_EQ(server_statement_name(255), "weir_ff");

@@ -73,11 +73,15 @@ TEST(Classify, NamesTheVerbAndItsSetting) {
            {"DEALLOCATE a", Verb::deallocate, "a"},
            {"DEALLOCATE PREPARE a", Verb::deallocate, "a"},
            {"DEALLOCATE ALL", Verb::deallocate_all},
-           {"PREPARE a AS SELECT 1", Verb::utility},
-           {"EXECUTE a", Verb::utility},
+           {"PREPARE a AS SELECT 1", Verb::prepare},
+           {"EXECUTE a", Verb::execute},
+           {"EXPLAIN EXECUTE a", Verb::query},
+           {"CREATE TABLE t AS EXECUTE a", Verb::utility},
            {"PREPARE TRANSACTION 'x'", Verb::utility},
            {"COMMIT PREPARED 'x'", Verb::utility},
-           {"LISTEN a", Verb::utility},
+           {"LISTEN a", Verb::listen, "a"},
+           {"UNLISTEN a", Verb::unlisten, "a"},
+           {"UNLISTEN *", Verb::unlisten},
            {"DECLARE c CURSOR FOR SELECT 1", Verb::utility},
            {"DO $$ BEGIN END $$", Verb::utility},
            {"CREATE TABLE t (a int)", Verb::utility},
@@ -88,6 +92,24 @@ TEST(Classify, NamesTheVerbAndItsSetting) {
     EXPECT_EQ(name_of(plain(e.sql).verb), name_of(e.verb)) << e.sql;
     EXPECT_EQ(plain(e.sql).setting, e.setting) << e.sql;
   }
+}
+
+TEST(Classify, NamesThePreparedStatementsOfAText) {
+  using Kind = PreparedUse::Kind;
+  const Plan one = plain("EXECUTE \"A b\"(42, 'x', NULL, 1 + 1)");
+  ASSERT_EQ(one.prepared.size(), 1U);
+  EXPECT_EQ(one.prepared[0].name, "A b");
+  ASSERT_EQ(one.prepared[0].arguments.size(), 4U);
+  EXPECT_EQ(one.prepared[0].arguments[0].text, "42");
+  EXPECT_EQ(one.prepared[0].arguments[1].text, "x");
+  EXPECT_TRUE(one.prepared[0].arguments[2].known && one.prepared[0].arguments[2].is_null);
+  EXPECT_FALSE(one.prepared[0].arguments[3].known);
+  const Plan several = plain("SELECT 1; PREPARE a AS SELECT nextval('s'); EXPLAIN EXECUTE a; DEALLOCATE a; DEALLOCATE ALL");
+  EXPECT_FALSE(several.effects.pins) << "what is prepared does not run";
+  std::vector<std::pair<Kind, std::uint32_t>> uses;
+  for (const PreparedUse& use : several.prepared) uses.emplace_back(use.kind, use.statement);
+  EXPECT_EQ(uses, (std::vector<std::pair<Kind, std::uint32_t>>{
+                      {Kind::prepare, 1}, {Kind::execute, 2}, {Kind::deallocate, 3}, {Kind::deallocate_all, 4}}));
 }
 
 TEST(Classify, KnowsTransactionsThatAreReadOnlyOrChained) {
@@ -122,7 +144,11 @@ TEST(Classify, CountsParameters) {
 constexpr Effects kNone{};
 constexpr Effects kTaints{.taints = true};
 constexpr Effects kPins{.taints = true, .pins = true};
-constexpr Effects kReads{.taints = true, .pins = true, .needs_clean = true};
+constexpr Effects kReads{.needs_clean = true};
+constexpr Effects kDraws{.soft = true, .needs_clean = true};
+constexpr Effects kHolds{.holds = true};
+constexpr Effects kReleases{.releases = true};
+constexpr Effects kSets{.sets = true};
 
 struct EffectCase {
   const char* sql;
@@ -130,7 +156,8 @@ struct EffectCase {
 };
 
 std::string shown(const Effects& e) {
-  return std::string(e.taints ? "taints " : "") + (e.pins ? "pins " : "") + (e.needs_clean ? "needs_clean" : "");
+  return std::string(e.taints ? "taints " : "") + (e.pins ? "pins " : "") + (e.needs_clean ? "needs_clean " : "") +
+         (e.soft ? "soft " : "") + (e.sets ? "sets " : "") + (e.holds ? "holds " : "") + (e.opaque ? "opaque " : "") + (e.releases ? "releases" : "");
 }
 
 TEST(Classify, KnowsWhatAStatementLeavesBehind) {
@@ -159,79 +186,84 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
            {"DISCARD ALL", kNone},
            {"", kNone},
 
-           {"SELECT touch()", kTaints},
-           {"SELECT public.touch()", kTaints},
-           {"SELECT twice(2)", kTaints},
-           {"SELECT upper('x')", kTaints},
-           {"SELECT nowhere()", kTaints},
-           {"SELECT 1 =#= 2", kTaints},
-           {"SELECT 1 OPERATOR(public.+) 2", kTaints},
-           {"SELECT 'x'::checked", kTaints},
-           {"SELECT 'x'::checked[]", kTaints},
-           {"SELECT (o).touch FROM orders o", kTaints},
-           {"SELECT o.touch FROM orders o", kTaints},
-           {"SELECT * FROM touch()", kTaints},
-           {"SELECT 1 ORDER BY touch()", kTaints},
-           {"SELECT 1 LIMIT touch()", kTaints},
-           {"SELECT count(*) FILTER (WHERE touch()) FROM orders", kTaints},
-           {"INSERT INTO settings VALUES (touch())", kTaints},
-           {"INSERT INTO settings VALUES ('a') ON CONFLICT (name) DO UPDATE SET value = touch()", kTaints},
-           {"DELETE FROM settings RETURNING touch()", kTaints},
-           {"INSERT INTO audited VALUES (1)", kTaints},
-           {"UPDATE audited SET note = ''", kTaints},
+           {"SELECT touch()", kOpaqueEffects},
+           {"SELECT public.touch()", kOpaqueEffects},
+           {"SELECT twice(2)", kOpaqueEffects},
+           {"SELECT upper('x')", kOpaqueEffects},
+           {"SELECT nowhere()", kOpaqueEffects},
+           {"SELECT 1 =#= 2", kOpaqueEffects},
+           {"SELECT 1 OPERATOR(public.+) 2", kOpaqueEffects},
+           {"SELECT 'x'::checked", kOpaqueEffects},
+           {"SELECT 'x'::checked[]", kOpaqueEffects},
+           {"SELECT (o).touch FROM orders o", kOpaqueEffects},
+           {"SELECT o.touch FROM orders o", kOpaqueEffects},
+           {"SELECT * FROM touch()", kOpaqueEffects},
+           {"SELECT 1 ORDER BY touch()", kOpaqueEffects},
+           {"SELECT 1 LIMIT touch()", kOpaqueEffects},
+           {"SELECT count(*) FILTER (WHERE touch()) FROM orders", kOpaqueEffects},
+           {"INSERT INTO settings VALUES (touch())", kOpaqueEffects},
+           {"INSERT INTO settings VALUES ('a') ON CONFLICT (name) DO UPDATE SET value = touch()", kOpaqueEffects},
+           {"DELETE FROM settings RETURNING touch()", kOpaqueEffects},
+           {"INSERT INTO audited VALUES (1)", kOpaqueEffects},
+           {"UPDATE audited SET note = ''", kOpaqueEffects},
            {"SELECT * FROM audited", kNone},
            {"SELECT * FROM orders, audited FOR UPDATE OF audited", kNone},
            {"COPY audited TO STDOUT", kNone},
-           {"COPY audited FROM STDIN", kTaints},
+           {"COPY audited FROM STDIN", kOpaqueEffects},
            {"DELETE FROM orders USING audited WHERE user_id = audited.id", kNone},
-           {"WITH d AS (DELETE FROM audited RETURNING *) SELECT * FROM d", kTaints},
-           {"SELECT * FROM guarded", kTaints},
-           {"SELECT 1 WHERE EXISTS (SELECT FROM guarded)", kTaints},
-           {"DELETE FROM guarded", kTaints},
-           {"COPY guarded TO STDOUT", kTaints},
-           {"SELECT * FROM v_settings", kTaints},
+           {"WITH d AS (DELETE FROM audited RETURNING *) SELECT * FROM d", kOpaqueEffects},
+           {"SELECT * FROM guarded", kOpaqueEffects},
+           {"SELECT 1 WHERE EXISTS (SELECT FROM guarded)", kOpaqueEffects},
+           {"DELETE FROM guarded", kOpaqueEffects},
+           {"COPY guarded TO STDOUT", kOpaqueEffects},
+           {"SELECT * FROM v_settings", kOpaqueEffects},
            {"SELECT * FROM made_later", kTaints},
            {"SELECT lo_create(0)", kTaints},
-           {"SELECT pg_reload_conf()", kTaints},
-           {"SELECT pg_stat_reset()", kTaints},
+           {"SELECT pg_reload_conf()", kOpaqueEffects},
+           {"SELECT pg_stat_reset()", kOpaqueEffects},
            {"CREATE TABLE t (a int)", kTaints},
            {"CREATE INDEX ON settings (name)", kTaints},
            {"SELECT * INTO t FROM settings", kTaints},
-           {"DO $$ BEGIN END $$", kTaints},
-           {"CALL p()", kTaints},
+           {"DO $$ BEGIN END $$", kOpaqueEffects},
+           {"CALL p()", kOpaqueEffects},
            {"VACUUM", kTaints},
            {"UNLISTEN *", kTaints},
            {"SET work_mem = 5", kTaints},
            {"RESET ALL", kTaints},
-           {"DEALLOCATE ALL", kTaints},
-           {"EXPLAIN ANALYZE SELECT touch()", kTaints},
-           {"COPY (SELECT touch()) TO STDOUT", kTaints},
-           {"DECLARE c CURSOR FOR SELECT touch()", kTaints},
-           {"SELECT 1 FROM settings TABLESAMPLE mine (1)", kTaints},
+           {"EXPLAIN ANALYZE SELECT touch()", kOpaqueEffects},
+           {"COPY (SELECT touch()) TO STDOUT", kOpaqueEffects},
+           {"DECLARE c CURSOR FOR SELECT touch()", kOpaqueEffects},
+           {"SELECT 1 FROM settings TABLESAMPLE mine (1)", kOpaqueEffects},
 
-           {"SELECT nextval('orders_id_seq')", kPins},
-           {"SELECT setval('orders_id_seq', 5)", kPins},
-           {"INSERT INTO settings VALUES (nextval('s')::text)", kPins},
-           {"SELECT set_config('a', 'b', false)", kPins},
+           {"SELECT nextval('orders_id_seq')", kDraws},
+           {"SELECT setval('orders_id_seq', 5)", kDraws},
+           {"INSERT INTO settings VALUES (nextval('s')::text)", kDraws},
+           {"SELECT set_config('a', 'b', false)", kSets},
+           {"SELECT set_config('a', $1, false)", kSets},
+           {"SELECT set_config($1::text, $2, $3)", kSets},
+           {"SELECT set_config('a', 'b', true)", kNone},
+           {"SELECT set_config('a' || 'b', 'c', true)", kNone},
+           {"SELECT set_config('a' || 'b', 'c', false)", Effects{.taints = true, .pins = true, .sets = true}},
            {"SELECT setseed(0.5)", kPins},
-           {"SELECT pg_advisory_lock(1)", kPins},
-           {"SELECT pg_try_advisory_lock_shared(1, 2)", kPins},
-           {"SELECT pg_catalog.pg_advisory_unlock(1)", kPins},
-           {"CREATE TEMP TABLE t (a int)", kPins},
-           {"CREATE TABLE pg_temp.t (a int)", kPins},
-           {"CREATE TEMP TABLE t AS SELECT 1", kPins},
-           {"CREATE TEMP VIEW v AS SELECT 1", kPins},
-           {"CREATE TEMP SEQUENCE s", kPins},
-           {"SELECT 1 INTO TEMP t", kPins},
-           {"SELECT 1 INTO TEMP t UNION SELECT 2", kPins},
+           {"DISCARD TEMP", kReleases},
+           {"CLOSE c", kReleases},
+           {"DROP TABLE settings", Effects{.taints = true, .releases = true}},
+           {"SELECT pg_advisory_lock(1)", kHolds},
+           {"SELECT pg_try_advisory_lock_shared(1, 2)", kHolds},
+           {"SELECT pg_catalog.pg_advisory_unlock(1)", kReleases},
+           {"CREATE TEMP TABLE t (a int)", Effects{.taints = true, .holds = true}},
+           {"CREATE TABLE pg_temp.t (a int)", Effects{.taints = true, .holds = true}},
+           {"CREATE TEMP TABLE t AS SELECT 1", Effects{.taints = true, .holds = true}},
+           {"CREATE TEMP VIEW v AS SELECT 1", Effects{.taints = true, .holds = true}},
+           {"CREATE TEMP SEQUENCE s", Effects{.taints = true, .holds = true}},
+           {"SELECT 1 INTO TEMP t", Effects{.taints = true, .holds = true}},
+           {"SELECT 1 INTO TEMP t UNION SELECT 2", Effects{.taints = true, .holds = true}},
            {"LISTEN a", kPins},
            {"LOAD 'a'", kPins},
-           {"PREPARE p AS SELECT 1", kPins},
-           {"EXECUTE p", kPins},
-           {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", kPins},
-           {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kPins},
-           {"SELECT 1; SET work_mem = 5", kPins},
-           {"RESET work_mem; SELECT 1", kPins},
+           {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", kHolds},
+           {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kSets},
+           {"SELECT 1; SET work_mem = 5", Effects{.taints = true, .sets = true}},
+           {"RESET work_mem; SELECT 1", Effects{.taints = true, .sets = true}},
            {"SELECT 1; LISTEN a", kPins},
            {"SELEC 1", kPins},
 
@@ -289,7 +321,6 @@ TEST(Classify, OnlyWhatIsProvenRunsOnAReplica) {
                           "SELECT unknown_function()",
                           "SELECT pg_export_snapshot()",
                           "SELECT o.touch FROM orders o",
-                          "EXECUTE p",
                           "DELETE FROM orders",
                           "SELECT current_setting('a.b')"})
     EXPECT_FALSE(plain(sql).read_only) << sql;

@@ -184,6 +184,21 @@ TEST(ReadError, TakesExactlyOneBody) {
   expect_exactly_this_body("SERROR\0C42P01\0Mm\0\0"s, "ErrorResponse", read_error);
 }
 
+TEST(ReadBackendKeyData, TakesSecretsOfFourTo256Bytes) {
+  for (const std::size_t size : {4u, 5u, 32u, 256u}) {
+    const std::string secret(size, 's');
+    const ExactBytes body("\0\0\0\7"s + secret);
+    const auto key = read_backend_key_data(body.view());
+    ASSERT_TRUE(key.ok()) << size;
+    EXPECT_EQ(*key, (CancelKey{7, secret}));
+  }
+  for (const std::size_t size : {0u, 3u, 257u}) {
+    const ExactBytes body("\0\0\0\7"s + std::string(size, 's'));
+    EXPECT_FALSE(read_backend_key_data(body.view()).ok()) << size;
+  }
+  EXPECT_FALSE(read_backend_key_data(ExactBytes("\0\0\7"s).view()).ok());
+}
+
 TEST(ReadParameterStatus, GivesNameAndValue) {
   const ExactBytes body("TimeZone\0UTC\0"s);
   const auto r = read_parameter_status(body.view());

@@ -40,8 +40,11 @@ TEST(WriteFrontend, PutsTheBytesOfTheManual) {
   write_terminate(out);
   EXPECT_EQ(text(out), "D\0\0\0\7Ss\0C\0\0\0\6P\0S\0\0\0\4X\0\0\0\4"s);
   out.clear();
-  write_cancel_request(out, {0x01020304, 0xfffefdfc});
+  write_cancel_request(out, {0x01020304, "\xff\xfe\xfd\xfc"});
   EXPECT_EQ(text(out), "\0\0\0\x10\x04\xd2\x16\x2e\1\2\3\4\xff\xfe\xfd\xfc"s);
+  out.clear();
+  write_cancel_request(out, {1, std::string(32, 's')});
+  EXPECT_EQ(text(out), "\0\0\0\x2c\x04\xd2\x16\x2e\0\0\0\1"s + std::string(32, 's'));
 }
 
 TEST(WriteBindRenamed, ChangesTheStatementNameAndNothingElse) {
@@ -73,8 +76,11 @@ TEST(WriteAuthentication, PutsTheBytesOfTheManual) {
 
 TEST(WriteBackend, PutsTheBytesOfTheManual) {
   ByteBuffer out;
-  write_backend_key_data(out, {1, 0x80000002});
+  write_backend_key_data(out, {1, "\x80\0\0\2"s});
   EXPECT_EQ(text(out), "K\0\0\0\x0c\0\0\0\1\x80\0\0\2"s);
+  out.clear();
+  write_backend_key_data(out, {1, std::string(32, 's')});
+  EXPECT_EQ(text(out), "K\0\0\0\x28\0\0\0\1"s + std::string(32, 's'));
   out.clear();
   write_parameter_status(out, "TimeZone", "UTC");
   EXPECT_EQ(text(out), "S\0\0\0\x11TimeZone\0UTC\0"s);

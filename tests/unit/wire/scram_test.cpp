@@ -33,7 +33,7 @@ ScramSecret secret() {
   return made;
 }
 
-ScramServer server() { return ScramServer(secret(), std::string(kServerNonce)); }
+ScramServer server() { return ScramServer(secret(), {}, std::string(kServerNonce)); }
 
 std::string rfc_final() { return concat(kWithoutProof, ",p=", kProof); }
 
@@ -277,7 +277,7 @@ TEST(ScramSecret, MockLooksLikeTheSameUserEachTimeAndMatchesNothing) {
   for (const char* password : {"", "ann", "process key"})
     EXPECT_NE(ScramSecret::derive(password, ann.salt, ann.iterations).stored_key, ann.stored_key);
 
-  ScramServer s(ann, std::string(kServerNonce));
+  ScramServer s(ann, {}, std::string(kServerNonce));
   ASSERT_TRUE(s.first(kClientFirst).ok());
   expect_error(s.final(rfc_final()), sqlstate::kInvalidPassword, "mock");
 }

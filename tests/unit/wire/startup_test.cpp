@@ -76,11 +76,11 @@ TEST(FirstPacket, LeavesANewerMinorToTheCaller) {
 TEST(FirstPacket, RefusesOtherMajorsInPostgresqlsWords) {
   const std::string body = "user\0a\0\0"s;
   expect_refused(packet(2u << 16, body), sqlstate::kFeatureNotSupported,
-                 "unsupported frontend protocol 2.0: server supports 3.0 to 3.0");
+                 "unsupported frontend protocol 2.0: server supports 3.0 to 3.2");
   expect_refused(packet(4u << 16 | 7, body), sqlstate::kFeatureNotSupported,
-                 "unsupported frontend protocol 4.7: server supports 3.0 to 3.0");
+                 "unsupported frontend protocol 4.7: server supports 3.0 to 3.2");
   expect_refused(packet(0, ""), sqlstate::kFeatureNotSupported,
-                 "unsupported frontend protocol 0.0: server supports 3.0 to 3.0");
+                 "unsupported frontend protocol 0.0: server supports 3.0 to 3.2");
 }
 
 TEST(FirstPacket, ReadsTheEncryptionRequests) {
@@ -100,14 +100,27 @@ TEST(FirstPacket, ReadsACancelRequestWithItsKey) {
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->kind, Kind::cancel_request);
   EXPECT_EQ(r->size, 16u);
-  EXPECT_EQ(r->cancel, (CancelKey{0x80000001, 0xfffefdfc}));
+  EXPECT_EQ(r->cancel, (CancelKey{0x80000001, "\xff\xfe\xfd\xfc"}));
   expect_incomplete_until_whole(bytes);
+}
+
+TEST(FirstPacket, ReadsCancelKeysOfProtocol32) {
+  for (const std::size_t size : {5u, 32u, 256u}) {
+    const std::string secret = std::string(size - 1, 's') + '\0';
+    const std::string bytes = packet(kCancel, word(7) + secret);
+    const auto r = read(bytes + "trailing");
+    ASSERT_TRUE(r.ok()) << size;
+    EXPECT_EQ(r->size, 12 + size);
+    EXPECT_EQ(r->cancel, (CancelKey{7, secret}));
+    expect_incomplete_until_whole(bytes);
+  }
 }
 
 TEST(FirstPacket, RefusesACancelRequestOfAnotherSize) {
   expect_refused(packet(kCancel, ""), sqlstate::kProtocolViolation, "invalid length of startup packet");
   expect_refused(packet(kCancel, word(1)), sqlstate::kProtocolViolation, "invalid length of startup packet");
-  expect_refused(packet(kCancel, word(1) + word(2) + word(3)), sqlstate::kProtocolViolation,
+  expect_refused(packet(kCancel, word(1) + "abc"), sqlstate::kProtocolViolation, "invalid length of startup packet");
+  expect_refused(packet(kCancel, word(1) + std::string(257, 's')), sqlstate::kProtocolViolation,
                  "invalid length of startup packet");
 }
 
