@@ -93,3 +93,12 @@ foreach(program weir weirctl)
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()
 endforeach()
+
+# systemd's units, with the paths of this installation.
+set(unit_folder ${PROJECT_BINARY_DIR}/systemd)
+configure_file(${PROJECT_SOURCE_DIR}/packaging/systemd/weir.service.in ${unit_folder}/weir.service @ONLY)
+configure_file(${PROJECT_SOURCE_DIR}/packaging/systemd/handover.conf.in ${unit_folder}/handover.conf @ONLY)
+install(FILES ${unit_folder}/weir.service ${PROJECT_SOURCE_DIR}/packaging/systemd/weir.socket
+  DESTINATION lib/systemd/system COMPONENT programs)
+install(FILES ${unit_folder}/handover.conf ${PROJECT_SOURCE_DIR}/docs/from-pgbouncer.md
+  DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)

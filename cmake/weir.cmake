@@ -1,4 +1,4 @@
-# Helpers: weir_library, weir_binary, weir_unit_test, weir_pgtest.
+# Helpers: weir_library, weir_binary, weir_unit_test, weir_pgtest, weir_test_limits.
 
 add_library(weir_flags INTERFACE)
 target_include_directories(weir_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
@@ -15,6 +15,12 @@ if(WEIR_SANITIZE)
   target_link_options(weir_flags INTERFACE -fsanitize=${WEIR_SANITIZE})
 endif()
 
+# How much longer than usual a test may take, and wait for a state (WEIR_SLOW in its environment): sanitizers are slow.
+set(WEIR_SLOW 1)
+if(WEIR_SANITIZE)
+  set(WEIR_SLOW 3)
+endif()
+
 # weir_library(<name> SOURCES ... [DEPS ...] [PRIVATE_DEPS ...]): static library weir_<name> of one folder.
 function(weir_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
@@ -29,18 +35,24 @@ function(weir_binary name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
+# weir_test_limits(<test> <label> <seconds> [<environment>...])
+function(weir_test_limits test label seconds)
+  math(EXPR limit "${seconds} * ${WEIR_SLOW}")
+  set_tests_properties(${test} PROPERTIES LABELS ${label} TIMEOUT ${limit} ENVIRONMENT "WEIR_SLOW=${WEIR_SLOW};${ARGN}")
+endfunction()
+
 # weir_unit_test(<name> SOURCES ... DEPS ...): needs nothing but itself. weir_pgtest: starts PostgreSQL.
 function(weir_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE weir_flags ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
+  weir_test_limits(${name} unit 120)
 endfunction()
 
 function(weir_pgtest name)
   weir_unit_test(${name} ${ARGN})
   # BOOST_BIND...: the JSON reader of Debian's Boost would print a note at every compilation.
   target_compile_definitions(${name} PRIVATE BOOST_BIND_GLOBAL_PLACEHOLDERS WEIR_SOURCE_DIR="${PROJECT_SOURCE_DIR}" WEIR_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  set_tests_properties(${name} PROPERTIES LABELS pg TIMEOUT 300)
+  weir_test_limits(${name} pg 300)
 endfunction()

@@ -8,6 +8,8 @@ import struct
 import subprocess
 import time
 
+SLOW = float(os.environ.get("WEIR_SLOW", "1"))  # deadlines are this much longer: for builds with a sanitizer
+
 
 def clean_environment(**more):
     """The environment without PG* variables: they would leak into libpq."""
@@ -17,6 +19,7 @@ def clean_environment(**more):
 
 def wait_for(condition, what, seconds=15.0, pause=0.05):
     """Returns the first true value of condition(); raises TimeoutError, naming `what`, after the deadline."""
+    seconds *= SLOW
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -88,6 +91,6 @@ def end(process, seconds=15.0):
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(seconds)
+            return process.wait(seconds * SLOW)
         process.kill()
     return process.wait(10)

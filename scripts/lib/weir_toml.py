@@ -11,7 +11,7 @@ DEMO_TABLES = (
 )
 
 DEFAULTS = {
-    "listen": {"address": "127.0.0.1", "workers": 2},
+    "listen": {"address": "127.0.0.1", "workers": 2, "drain_timeout": "3s"},
     "admin": {"users": ["weir", "postgres"]},
     "log": {"level": "info"},
     "auth": {"method": "trust"},
@@ -37,13 +37,13 @@ def bucket_share(i, shards, buckets=BUCKETS):
 
 
 def database(shards, name="app", sharded=True, replicas=True, tables=DEMO_TABLES, sharding=None, reads=None, maintenance=None,
-             backend="user=postgres"):
+             backend="user=postgres", **keys):
     """One [[database]] over `shards` of clusters.json (a plain one takes the first only).
 
-    `backend` is added to every connection string; a shard's own "database" is the dbname behind it.
+    `keys` are more of [[database]]. `backend` is added to every connection string; a shard's own "database" is the dbname behind it.
     """
     shards = shards if sharded else shards[:1]
-    text = table("[[database]]", {"name": name, **({"maintenance": maintenance} if maintenance else {})})
+    text = table("[[database]]", {"name": name, **({"maintenance": maintenance} if maintenance else {}), **keys})
     if sharded:
         text += table("[database.sharding]", {"function": "hash", "buckets": BUCKETS, **(sharding or {})})
     for i, shard in enumerate(shards):
