@@ -41,6 +41,8 @@ std::string_view name_of(router::Target target) {
       return "any shard (reference tables only)";
     case router::Target::keyed:
       return "the shard of its key";
+    case router::Target::scatter:
+      return "every shard";
     case router::Target::refused:
       return "refused";
   }

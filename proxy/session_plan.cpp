@@ -2,6 +2,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
+#include "router/scatter_plan.hpp"
 
 namespace weir::proxy {
 
@@ -227,6 +228,8 @@ void Session::plan_parse(Op& op, ByteView body) {
     decision_.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
+  else if (op.plan->target == Target::scatter)
+    refuse(op.plan->scatter->refusal);
 }
 
 void Session::read_into(PreparedStatement& statement, const wire::ParseView& parse) {
@@ -374,10 +377,12 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     case Target::any: return;
     case Target::home: return use_shard(schema::kHomeShard);
     case Target::refused: return refuse(*plan.refusal);
+    case Target::scatter:
     case Target::keyed: break;
   }
   const auto route = database_->router->resolve(plan, *arguments);
   if (!route) return refuse(route.error());
+  if (!route->shards.empty()) return refuse(plan.scatter->refusal);
   use_shard(route->shard);
   note_scope(plan, &*route);
 }

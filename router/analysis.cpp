@@ -54,6 +54,7 @@ bool join_targets(Target& into, Target part) {
         return 3;
       case Target::keyed:
         return 4;
+      case Target::scatter:
       case Target::refused:
         return 5;
     }

@@ -134,9 +134,12 @@ enum class Target : std::uint8_t {
   home,          // the home shard
   no_table,      // touches no table (SELECT 1): the home shard; inside a transaction, its shard
   any,           // only reference tables are read: any shard
-  keyed,         // the shard of its bindings
+  keyed,         // the shard of its bindings; several: `scatter` says how, if it can be done
+  scatter,       // every shard, as `scatter` says
   refused,       // `refusal`
 };
+
+struct ScatterPlan;  // router/scatter_plan.hpp
 
 struct Plan {
   Verb verb = Verb::empty;
@@ -155,6 +158,7 @@ struct Plan {
   std::vector<ChannelUse> channels;  // LISTEN and UNLISTEN in the text, in its order
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
+  std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard
   std::vector<std::string> why; // one sentence a decision, for `weirctl route`
 };
 using PlanRef = std::shared_ptr<const Plan>;
@@ -189,10 +193,12 @@ struct Route {
   schema::ShardId shard = schema::kHomeShard;
   bool any_shard = false;       // may run on every shard (reference tables, nothing bound)
   std::optional<std::uint32_t> bucket;   // where every key lies in one bucket
+  std::vector<schema::ShardId> shards;   // several, ascending: plan.scatter is what they run; empty: `shard` runs the
+                                         // client's text
 };
 
-// Completes a plan. Pure, allocation-free for integer keys. Errors are 0A000 (several shards, a key that cannot be read,
-// NULL keys on INSERT ...), with the construct named and a HINT.
+// Completes a plan. Pure, allocation-free for integer keys on one shard. Errors are 0A000 (several shards without
+// plan.scatter, a key that cannot be read, NULL keys on INSERT ...), with the construct named and a HINT.
 [[nodiscard]] Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map);
 
 }  // namespace weir::router

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "router/scatter_plan.hpp"
+
 namespace weir::router {
 namespace {
 
@@ -34,7 +36,7 @@ std::size_t size_of(const Plan& plan) noexcept {
   if (plan.refusal)
     bytes +=
         size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
-  return bytes;
+  return bytes + (plan.scatter ? size_of(*plan.scatter) : 0);
 }
 
 PlanRef PlanCache::find(std::uint64_t hash, ByteView key) {

@@ -189,7 +189,16 @@ class Resolver {
     seen_[shard] = true;
   }
 
-  Error several_shards() const {
+  Result<Route> several_shards() const {
+    if (plan_.scatter == nullptr) return too_many_shards();
+    Route route;
+    for (ShardId shard = 0; shard < seen_.size(); ++shard)
+      if (seen_[shard]) route.shards.push_back(shard);
+    route.shard = route.shards.front();
+    return route;
+  }
+
+  Error too_many_shards() const {
     std::size_t count = 0;
     for (const bool seen : seen_) count += seen ? 1 : 0;
     const std::string& table = several_on_->table;
@@ -217,6 +226,13 @@ class Resolver {
   std::vector<bool> seen_;               // shards, once there are several
 };
 
+Route every_shard(const schema::BucketMap& map) {
+  Route route;
+  if (map.shards() < 2) return route;
+  for (ShardId shard = 0; shard < map.shards(); ++shard) route.shards.push_back(shard);
+  return route;
+}
+
 }  // namespace
 
 Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map) {
@@ -226,9 +242,11 @@ Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema
     case Target::no_table:
       return Route{};
     case Target::any:
-      return Route{schema::kHomeShard, true, std::nullopt};
+      return Route{schema::kHomeShard, true, std::nullopt, {}};
     case Target::keyed:
       return Resolver(plan, arguments, map).keyed();
+    case Target::scatter:
+      return every_shard(map);
     case Target::refused:
       break;
   }
