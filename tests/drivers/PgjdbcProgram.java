@@ -19,9 +19,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
 import org.postgresql.copy.CopyManager;
@@ -227,16 +229,17 @@ public class PgjdbcProgram {
 
   static void cancel(Connection c) throws Exception {
     try (Statement statement = c.createStatement()) {
-      Thread canceller = new Thread(() -> {
+      CountDownLatch ended = new CountDownLatch(1);
+      Thread canceller = new Thread(() -> {   // a cancel that comes before its statement does nothing
         try {
-          Thread.sleep(500);
-          statement.cancel();
+          while (!ended.await(100, TimeUnit.MILLISECONDS)) statement.cancel();
         } catch (InterruptedException | SQLException error) {
           System.err.println(error);
         }
       });
       canceller.start();
       expectError("57014", same -> statement.execute("SELECT pg_sleep(60)"), c);
+      ended.countDown();
       canceller.join();
     }
     expect(one(c, "SELECT 1"), 1);

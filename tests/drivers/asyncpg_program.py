@@ -137,7 +137,7 @@ async def listen_notify():
 async def cancel():
     connection = await connect()
     try:
-        await connection.fetch("SELECT pg_sleep(60)", timeout=0.5)
+        await connection.fetch("SELECT pg_sleep(60)", timeout=1)
     except asyncio.TimeoutError:
         expect(await rows(connection, "SELECT 1"), [(1,)])
         return

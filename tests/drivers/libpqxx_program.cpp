@@ -8,7 +8,6 @@
 #include <regex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -168,11 +167,12 @@ void listen_notify() {
 
 void cancel() {
   pqxx::connection connection(trust);
-  auto canceller = std::async(std::launch::async, [&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    connection.cancel_query();
+  std::promise<void> ended;
+  auto canceller = std::async(std::launch::async, [&, over = ended.get_future()] {   // one that comes before its statement does nothing
+    while (over.wait_for(std::chrono::milliseconds(100)) == std::future_status::timeout) connection.cancel_query();
   });
   expect_error("57014", [&] { one(connection, "SELECT pg_sleep(60)"); });
+  ended.set_value();
   canceller.get();
   expect(one(connection, "SELECT 1"), "1");
 }

@@ -242,8 +242,22 @@ func listenNotify(listener *pgx.Conn) error {
 }
 
 func cancel(c *pgx.Conn) error {
-	time.AfterFunc(500*time.Millisecond, func() { _ = c.PgConn().CancelRequest(ctx) })
-	return all(func() error { return expectError("57014", do(c, "SELECT pg_sleep(60)")) }, func() error { return selectOne(c) })
+	ended, over := make(chan struct{}), make(chan struct{})
+	go func() { // a cancel that comes before its statement does nothing
+		defer close(over)
+		for tick := time.Tick(100 * time.Millisecond); ; {
+			select {
+			case <-tick:
+				_ = c.PgConn().CancelRequest(ctx)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	err := expectError("57014", do(c, "SELECT pg_sleep(60)"))
+	close(ended)
+	<-over
+	return all(func() error { return err }, func() error { return selectOne(c) })
 }
 
 func statementTimeout(c *pgx.Conn) error {

@@ -123,9 +123,17 @@ def listen_notify():
 
 def cancel():
     connection = connect()
-    timer = threading.Timer(0.5, connection.cancel)
-    timer.start()
+    ended = threading.Event()
+
+    def until_ended():   # a cancel that comes before its statement does nothing
+        while not ended.wait(0.1):
+            connection.cancel()
+
+    canceller = threading.Thread(target=until_ended)
+    canceller.start()
     expect_error("57014", psycopg.Error, lambda: rows(connection, "SELECT pg_sleep(60)"))
+    ended.set()
+    canceller.join()
     expect(rows(connection, "SELECT 1"), [(1,)])
 
 

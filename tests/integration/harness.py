@@ -23,7 +23,7 @@ SCHEMA = ROOT / "scripts/demo.d"
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 sys.path.insert(0, str(ROOT / "scripts/lib"))
 import weir_toml  # noqa: E402: found by the path above
-from processes import asks_for_log_in, clean_environment, end, spawn, wait_for  # noqa: E402
+from processes import SLOW, asks_for_log_in, clean_environment, end, gone, spawn, wait_for  # noqa: E402
 
 BUCKETS = weir_toml.BUCKETS
 MONTHS = [f"2024{m:02}" for m in range(1, 7)]  # the partitions of `works` that every test may use
@@ -52,7 +52,7 @@ def binary(name):
 def psql(conninfo, sql, *arguments, check=True, password="", timeout=60):
     """Runs `sql` in psql (unaligned, tuples only) and returns its output; check=False returns the finished process."""
     command = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", *arguments, "-d", conninfo]
-    done = subprocess.run(command, input=sql, text=True, capture_output=True, timeout=timeout, env=clean_environment(PGPASSWORD=password))
+    done = subprocess.run(command, input=sql, text=True, capture_output=True, timeout=timeout * SLOW, env=clean_environment(PGPASSWORD=password))
     if not check:
         return done
     if done.returncode != 0:
@@ -64,16 +64,11 @@ class Clusters:
     """PostgreSQL clusters of scripts/lib/clusters: `shards[i]["primary"]`, `shards[i]["replicas"][j]` (see there)."""
 
     def __init__(self, *arguments):
-        for attempt in range(3):  # a port that was free when it was chosen may be another test's by the time PostgreSQL binds it
-            self.directory = tempfile.mkdtemp(prefix="wc", dir="/tmp")
-            try:
-                return self._call("start", *arguments, "--owner-pid", str(os.getpid()))
-            except RuntimeError:
-                if attempt == 2:
-                    raise
+        self.directory = tempfile.mkdtemp(prefix="wc", dir="/tmp")
+        self._call("start", *arguments, "--owner-pid", str(os.getpid()))   # chooses other ports where some were taken meanwhile
 
     def _call(self, command, *arguments):
-        done = subprocess.run([CLUSTERS, command, "--dir", self.directory, *arguments], text=True, capture_output=True, timeout=180)
+        done = subprocess.run([CLUSTERS, command, "--dir", self.directory, *arguments], text=True, capture_output=True, timeout=180 * SLOW)
         if done.returncode != 0:
             raise RuntimeError(f"clusters {command}: {done.stderr}")
 
@@ -118,6 +113,26 @@ class Clusters:
     def stop(self):
         self._call("stop")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def established(port):
+    """The local ports of this machine's open TCP connections to `port`; one that its client has closed is none."""
+    ends = [line.split()[1:4] for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    number = lambda end: int(end.rpartition(":")[2], 16)
+    return {number(here) for here, there, state in ends if number(there) == port and state == "01"}
+
+
+def live_servers(clusters, condition="true", databases=("app",)):
+    """The pids of Weir's server connections to `databases` (not its monitor's) as PostgreSQL sees them, in order.
+
+    What Weir has closed does not count, though PostgreSQL may not have come to end its process yet.
+    """
+    names = ", ".join(f"'{name}'" for name in databases)
+    asked = (f"select pid, client_port from pg_stat_activity where datname in ({names}) and backend_type = 'client backend' "
+             f"and application_name <> 'weir maintenance' and pid <> pg_backend_pid() and ({condition}) order by pid")
+    found = [line.split("|") for line in clusters.psql(asked).splitlines()]
+    open_ports = established(int(clusters.node()["port"]))
+    return [pid for pid, port in found if int(port or -1) in open_ports]
 
 
 def month_partitions(months):
@@ -242,6 +257,11 @@ class Weir:
         connection.autocommit = autocommit
         return connection
 
+    def await_clients(self, count=0, dbname="app", user="weir", password=None):
+        """Returns when `count` clients of `dbname` are connected: a client that went is known to be gone a little later."""
+        rows = lambda: [r for r in self.console("SHOW CLIENTS", user, password) if r["database"] == dbname]
+        wait_for(lambda: len(rows()) == count, f"{count} clients of {dbname}")
+
     def console(self, command, user="weir", password=None):
         """Rows of the console's answer as dictionaries, e.g. console("SHOW POOLS")."""
         connection = self.connect(dbname="weir", user=user, password=password)
@@ -258,7 +278,7 @@ class Weir:
     def pgbench(self, *arguments, dbname="app", user="postgres", password="", timeout=120):
         """Runs pgbench against the proxy and returns its finished process (status 0: no client aborted)."""
         command = [str(PG_BIN / "pgbench"), "-n", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, *arguments, dbname]
-        return subprocess.run(command, text=True, capture_output=True, timeout=timeout, env=clean_environment(PGPASSWORD=password))
+        return subprocess.run(command, text=True, capture_output=True, timeout=timeout * SLOW, env=clean_environment(PGPASSWORD=password))
 
     def descriptors(self):
         """How many file descriptors the proxy has open: for leaks."""
@@ -267,7 +287,7 @@ class Weir:
 
 def weirctl(*arguments, check=True, timeout=60):
     """Runs weirctl and returns its finished process."""
-    done = subprocess.run([binary("weirctl"), *arguments], text=True, capture_output=True, timeout=timeout, env=clean_environment())
+    done = subprocess.run([binary("weirctl"), *arguments], text=True, capture_output=True, timeout=timeout * SLOW, env=clean_environment())
     if check and done.returncode != 0:
         raise AssertionError(f"weirctl {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done

@@ -7,7 +7,7 @@ import harness
 
 
 def run(command, **environment):
-    return subprocess.run([str(c) for c in command], text=True, capture_output=True, timeout=240, env={**os.environ, **environment})
+    return subprocess.run([str(c) for c in command], text=True, capture_output=True, timeout=240 * harness.SLOW, env={**os.environ, **environment})
 
 
 def rows_of(report, first_column):
@@ -26,7 +26,7 @@ def test_the_demo_spreads_users_over_four_shards_and_fails_no_transaction(tmp_pa
     served = re.search(r"100 clients were served over (\d+) server connections", done.stdout)
     assert served and 4 <= int(served[1]) <= 40, done.stdout
     statements = re.search(r"(\d+) to primaries, (\d+) to replicas", done.stdout)
-    assert statements and int(statements[1]) > 3000 and int(statements[2]) > 100, done.stdout
+    assert statements and int(statements[1]) > 100 and int(statements[2]) > 10, done.stdout   # how many is up to the machine
     assert not folder.exists(), "the demo left its folder behind"
 
 

@@ -66,8 +66,7 @@ def start(plain_clusters):
 
 
 def seen_by_postgres(clusters):
-    return int(clusters.psql("select count(*) from pg_stat_activity where datname = 'app' and backend_type = 'client backend' "
-                             "and application_name not in ('psql', 'weir maintenance')"))
+    return len(harness.live_servers(clusters))
 
 
 @contextlib.contextmanager
@@ -275,7 +274,7 @@ def test_a_detached_start_returns_when_clients_are_accepted(start):
     assert old.wait(20) == 0
     new = int(weir.log().split(" accepts the clients now")[0].rsplit("process ", 1)[1])
     os.kill(new, signal.SIGTERM)
-    harness.wait_for(lambda: not pathlib.Path(f"/proc/{new}").exists() or not weir.takeover.exists(), "its end")
+    harness.wait_for(lambda: harness.gone(new), "its end")
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", weir.port), timeout=2).close()
     weir.config.write_text("nonsense")

@@ -3,7 +3,6 @@ import contextlib
 import socket
 import subprocess
 import threading
-import time
 
 import psycopg
 import psycopg2
@@ -141,12 +140,12 @@ def test_pause_lets_transactions_end_holds_new_ones_and_resume_lets_them_go(star
         done = []
         pause = threading.Thread(target=lambda: done.append(weir.console("PAUSE")))
         pause.start()
-        time.sleep(0.3)
+        harness.wait_for(lambda: weir.console("SHOW DATABASES")[0]["paused"] == "1", "the pause")
         assert not done, "PAUSE must wait for the open transaction"
         waiting.send(query("select 1"))
         assert waiting.silent()
         assert busy.query("commit").status == "I"
-        pause.join(timeout=10)
+        pause.join(timeout=60)
         assert done == [[]]
         assert waiting.silent(0.3)
         weir.console("RESUME")

@@ -76,7 +76,7 @@ FIRST = {
 def test_a_bad_first_packet_ends_the_connection(weir, what):
     began = time.monotonic()
     answer = raw(weir, FIRST[what])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 * harness.SLOW
     assert answer[:1] in (b"E", b""), answer
     assert b"R\0\0\0" not in answer
 
@@ -95,7 +95,7 @@ def test_half_a_startup_packet_is_given_up_after_the_login_timeout(weir):
             c.send(whole[:cut])
             if cut == 20:
                 assert c.at_end().errors == ["08P01"]
-                assert 1 < time.monotonic() - began < 6
+                assert 1 < time.monotonic() - began < 6 * harness.SLOW
 
 
 def test_a_startup_packet_in_single_bytes_is_fine(weir):
@@ -212,7 +212,7 @@ def test_two_hundred_half_logins_disturb_nobody(weir):
         began = time.monotonic()
         for _ in range(10):
             assert weir.psql("select 1") == "1"
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 10 * harness.SLOW
     finally:
         for c in halves:
             c.socket.close()

@@ -77,10 +77,13 @@ def test_a_server_whose_cancel_was_lost_serves_nobody_else(start_weir, plain_clu
                           health={"interval": "1h"})
         with WireClient(weir.port) as c, WireClient(weir.port) as other:
             pid = c.value("select pg_backend_pid()")
-            c.send(query("select pg_sleep(1)"))
-            harness.wait_for(lambda: runs(plain_clusters, "pg_sleep(1)"), "the statement")
-            way.swallow = True
-            send_cancel(weir.port, c.key)
+            with WireClient(node["port"]) as holder:   # of what the statement waits for
+                holder.query("begin; select pg_advisory_xact_lock(4711)")
+                c.send(query("select pg_advisory_xact_lock(4711)"))
+                harness.wait_for(lambda: runs(plain_clusters, "lock(4711)"), "the statement")
+                way.swallow = True
+                send_cancel(weir.port, c.key)
+                holder.query("commit")
             assert not c.read_to_ready().errors, "it ran to its end"
             weir.wait_log("a cancel request was not delivered")
             way.swallow = False

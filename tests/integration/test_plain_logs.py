@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 
-import psycopg2
 import pytest
 
 import harness

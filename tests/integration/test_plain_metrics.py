@@ -113,8 +113,8 @@ def test_connections_and_clients_are_told_by_state(weir):
         cursor.execute("select 1")
     with busy.cursor() as cursor:
         cursor.execute("select 1")
-    m = scrape(weir.http)
-    assert m.sum("weir_clients", database="app", state="idle") == 1
+    # A client is idle once it has its answer, not before.
+    m = harness.wait_for(lambda: (m := scrape(weir.http)).sum("weir_clients", database="app", state="idle") == 1 and m, "one to be idle")
     assert m.sum("weir_clients", database="app", state="idle_in_transaction") == 1
     assert m.sum("weir_backend_connections", state="active", **BACKEND) == 1
     busy.rollback()

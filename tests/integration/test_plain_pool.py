@@ -55,9 +55,7 @@ def primary(weir):
 
 
 def seen_by_postgres(clusters):
-    """Server connections that PostgreSQL counts, without the monitor's and the test's own."""
-    return int(clusters.psql("select count(*) from pg_stat_activity where datname = 'app' and backend_type = 'client backend' "
-                             "and pid <> pg_backend_pid() and application_name <> 'weir maintenance'"))
+    return len(harness.live_servers(clusters))
 
 
 def test_a_thousand_idle_clients_share_eight_servers(start_weir, database, plain_clusters):
@@ -73,13 +71,12 @@ def test_a_thousand_idle_clients_share_eight_servers(start_weir, database, plain
     harness.wait_for(lambda: len(weir.console("SHOW CLIENTS")) < 10, "the clients to be forgotten")
 
 
-def test_the_classic_failure_fifty_clients_on_25_servers(start_weir, database):
+def test_the_classic_failure_fifty_clients_on_25_servers(start_weir, database, plain_clusters):
     """50 callers at once, transactions of 100 ms: two turns of the pool are 200 ms."""
     weir = start_weir([database], pool={"size": 25})
-    turns = []
 
-    def work(_):
-        with WireClient(weir.port, timeout=60) as c:
+    def work(port, turns, ready):
+        with WireClient(port, timeout=60) as c:
             c.query("select 1")
             ready.wait(timeout=60)
             for _ in range(5):
@@ -87,13 +84,16 @@ def test_the_classic_failure_fifty_clients_on_25_servers(start_weir, database):
                 assert not c.query("begin; select pg_sleep(0.1); commit").errors
                 turns.append(time.monotonic() - began)
 
-    ready = threading.Barrier(50)
-    in_parallel(50, work)
-    turns.sort()
-    assert len(turns) == 250
-    p95 = turns[int(len(turns) * 0.95)]
-    print(f"p50 {turns[125]:.3f} s, p95 {p95:.3f} s")
-    assert p95 < 0.5
+    def p95(port, clients):
+        turns, ready = [], threading.Barrier(clients)
+        in_parallel(clients, lambda _: work(port, turns, ready))
+        assert len(turns) == clients * 5
+        return sorted(turns)[int(len(turns) * 0.95)]
+
+    alone = p95(plain_clusters.node()["port"], 25)   # one turn, on this machine as busy as it is
+    through = p95(weir.port, 50)
+    print(f"p95: {alone:.3f} s on PostgreSQL itself, {through:.3f} s through Weir")
+    assert through < 4 * alone + 0.1
 
 
 def test_a_client_that_waits_too_long_gets_53300_with_the_pools_state(start_weir, database):
@@ -103,7 +103,7 @@ def test_a_client_that_waits_too_long_gets_53300_with_the_pools_state(start_weir
             c.query("begin; select 1")
         began = time.monotonic()
         replies = waiting.query("select 1")
-        assert 0.4 < time.monotonic() - began < 3
+        assert 0.4 < time.monotonic() - began < 3 * harness.SLOW
         assert (replies.errors, replies.status) == (["53300"], "I")
         text = replies[0].fields["M"]
         assert "pool app/s0 primary" in text and "2 of 2 in use" in text and "waiting" in text, text
@@ -152,8 +152,12 @@ def test_two_users_share_the_bound_of_their_server_and_neither_starves(start_wei
 
 def test_idle_servers_are_closed_after_idle_timeout(start_weir, database, plain_clusters):
     weir = start_weir([database], pool={"size": 4, "idle_timeout": "1s"})
-    in_parallel(4, lambda _: weir.psql("select pg_sleep(0.3)"))
-    assert seen_by_postgres(plain_clusters) >= 1
+    with connected(weir, 4) as clients:
+        for c in clients:
+            c.query("begin; select 1")
+        assert seen_by_postgres(plain_clusters) == 4
+        for c in clients:
+            c.query("commit")
     harness.wait_for(lambda: seen_by_postgres(plain_clusters) == 0, "idle servers to be closed", seconds=10)
     assert weir.psql("select 1") == "1"
 
@@ -198,4 +202,4 @@ def test_a_database_that_is_down_is_told_in_time(start_weir, plain_clusters):
     began = time.monotonic()
     with WireClient(weir.port) as c:
         assert c.greeting.errors == ["57P03"], c.greeting
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 8 * harness.SLOW

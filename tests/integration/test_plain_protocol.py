@@ -7,7 +7,6 @@ import threading
 import time
 
 import psycopg
-import psycopg2
 import pytest
 
 import harness
@@ -48,6 +47,12 @@ def occupied(weir, servers):
 
 def log_has(weir, row):
     return [r for r in weir.console("SHOW CLIENTS") if row(r)]
+
+
+def runs(clusters, what, pid="pid"):
+    """Whether a server (the one of `pid`) is at a statement that has `what`."""
+    return clusters.psql(f"select count(*) from pg_stat_activity where state = 'active' and query like '%{what}%' and pid = {pid} "
+                         "and pid <> pg_backend_pid()") != "0"
 
 
 # --- simple ---
@@ -352,15 +357,15 @@ def test_a_function_call_of_the_old_protocol_is_answered(client):
 # --- cancel ---
 
 
-def test_a_cancel_ends_the_running_statement_and_nothing_else(weir):
+def test_a_cancel_ends_the_running_statement_and_nothing_else(weir, plain_clusters):
     with WireClient(weir.port) as one, WireClient(weir.port) as other:
         one.send(query("select pg_sleep(20)"))
         other.send(query("select pg_sleep(1), 'unharmed'"))
-        time.sleep(0.3)
+        harness.wait_for(lambda: runs(plain_clusters, "pg_sleep(20)"), "the statement")
         began = time.monotonic()
         one.cancel()
         assert one.read_to_ready().errors == ["57014"]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 * harness.SLOW
         assert other.read_to_ready().rows == [["", "unharmed"]]
         assert one.value("select 1") == "1"
 
@@ -376,14 +381,18 @@ def test_a_cancel_takes_a_waiting_client_off_the_queue(weir):
     # its holders are gone: the queue moves
 
 
-def test_a_cancel_with_a_wrong_key_or_for_an_idle_client_does_nothing(client, weir):
+def test_a_cancel_with_a_wrong_key_or_for_an_idle_client_does_nothing(client, plain_clusters):
     pid, secret = client.key
     client.cancel()
-    client.send(query("select pg_sleep(0.7), 1"))
-    time.sleep(0.2)
-    client.cancel((pid, secret[:3] + bytes([secret[3] ^ 1])))
-    client.cancel((pid, secret + b"\0" * 28))
-    client.cancel((pid + 1, secret))
+    with WireClient(plain_clusters.node()["port"]) as holder:   # of what the statement waits for
+        holder.query("begin; select pg_advisory_xact_lock(4711)")
+        client.send(query("select pg_advisory_xact_lock(4711), 1"))
+        harness.wait_for(lambda: runs(plain_clusters, "lock(4711), 1"), "the statement")
+        client.cancel((pid, secret[:3] + bytes([secret[3] ^ 1])))
+        client.cancel((pid, secret + b"\0" * 28))
+        client.cancel((pid + 1, secret))
+        assert client.silent()
+        holder.query("commit")
     assert client.read_to_ready().rows == [["", "1"]]
 
 
@@ -429,7 +438,7 @@ def test_a_client_that_goes_leaves_a_rolled_back_server_that_is_used_again(start
         c.query("insert into t values (1, 'must go')")
         if state == "running":
             c.send(query("select pg_sleep(30)"))
-            time.sleep(0.2)
+            harness.wait_for(lambda: runs(plain_clusters, "pg_sleep(30)"), "the statement")
         if state == "copying in":
             c.send(query("copy c from stdin"))
             c.read_until("G")
@@ -448,7 +457,7 @@ def test_a_terminated_backend_is_an_error_and_then_the_service_goes_on(weir, pla
             pid = c.value("select pg_backend_pid()")
             if in_query:
                 c.send(query("select pg_sleep(20)"))
-                time.sleep(0.3)
+                harness.wait_for(lambda: runs(plain_clusters, "pg_sleep(20)", pid), "the statement")
             plain_clusters.psql(f"select pg_terminate_backend({pid})")
             if not in_query:
                 c.send(query("select 1"))

@@ -26,7 +26,7 @@ def schema(plain_clusters):
 
 @pytest.fixture(scope="module")
 def weir(schema):
-    proxy = harness.Weir([schema], pool={"size": 4}, health={"interval": "300ms", "timeout": "1s"})
+    proxy = harness.Weir([schema], pool={"size": 4}, health={"interval": "300ms", "timeout": "5s"})
     try:
         proxy.start()
         await_replica(proxy)
@@ -125,14 +125,20 @@ def test_copy_and_cursors_work_on_either_side(client):
 
 def test_a_client_reads_its_own_writes(start_weir, schema, plain_clusters):
     database = harness.database_toml(plain_clusters, sharded=False, reads={"consistency": "read_your_writes", "max_lag": "2s"})
-    weir = start_weir([database], health={"interval": "300ms", "timeout": "1s"})
+    weir = start_weir([database], health={"interval": "300ms", "timeout": "5s"})
     await_replica(weir)
     with WireClient(weir.port) as writer, WireClient(weir.port) as reader:
-        assert reader.value(HERE) == "t"
+        harness.wait_for(lambda: reader.value(HERE) == "t", "reads on the replica")   # at first everything counts as just written
         for i in range(50):
             writer.query(f"update t set v = 'turn {i}' where id = 1")
             assert writer.value("select v from t where id = 1") == f"turn {i}"
-        assert writer.value(HERE) == "f"
+        plain_clusters.psql("select pg_wal_replay_pause()", node=0)
+        try:
+            writer.query("update t set v = 'unseen by the replica' where id = 1")
+            assert writer.value("select v from t where id = 1") == "unseen by the replica"
+            assert writer.value(HERE) == "f"
+        finally:
+            plain_clusters.psql("select pg_wal_replay_resume()", node=0)
         writer.query("begin; update t set v = 'in block' where id = 1; commit")
         assert writer.value("select v from t where id = 1") == "in block"
         harness.wait_for(lambda: writer.value(HERE) == "t", "the writer to read from the replica again", seconds=15)

@@ -2,7 +2,6 @@
 import random
 import threading
 
-import psycopg2
 import pytest
 
 import harness

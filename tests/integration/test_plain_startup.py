@@ -354,14 +354,17 @@ def test_a_servers_key_of_any_length_is_used_whole(behind_relay, size):
         assert c.value("select 1") == "1"
 
 
-def test_on_a_server_that_gives_no_key_a_cancel_does_nothing_and_the_session_goes_on(behind_relay):
+def test_on_a_server_that_gives_no_key_a_cancel_does_nothing_and_the_session_goes_on(behind_relay, plain_clusters):
     weir, relay = behind_relay(lambda secret: None)
     with begin(weir) as c:
         assert len(c.key[1]) == 4   # Weir's own key is there all the same
-        c.send(query("select pg_sleep(1.5)"))
-        harness.wait_for(lambda: weir.console("SHOW POOLS")[0]["sv_active"] == "1", "the statement")
-        c.cancel()
-        weir.wait_log("the server gave no cancel key")
+        with WireClient(plain_clusters.node()["port"]) as holder:   # of what the statement waits for
+            holder.query("begin; select pg_advisory_xact_lock(4711)")
+            c.send(query("select pg_advisory_xact_lock(4711)"))
+            harness.wait_for(lambda: weir.console("SHOW POOLS")[0]["sv_active"] == "1", "the statement")
+            c.cancel()
+            weir.wait_log("the server gave no cancel key")
+            holder.query("commit")
         assert c.read_to_ready().tags == ["SELECT 1"]
         assert relay.cancels == []
         assert c.value("select 2") == "2"

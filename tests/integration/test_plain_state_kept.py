@@ -43,15 +43,13 @@ def show(client, name):
     return found.rows[0][0]
 
 
-def pinned(weir):
-    return [row["state"] for row in weir.console("SHOW CLIENTS") if "pinned" in row["state"]]
-
-
 def settled(weir, pins):
-    """The server is asked after the client has its answer."""
-    harness.wait_for(lambda: not any("active" in row["state"] or "waiting" in row["state"] for row in weir.console("SHOW CLIENTS") if row["database"] == "app"),
-                     "the sessions to rest")
-    assert len(pinned(weir)) == pins
+    """Returns when every session rests and `pins` of them keep a server: the server is asked after the client has its answer."""
+    def rest():
+        states = [row["state"] for row in weir.console("SHOW CLIENTS") if row["database"] == "app"]
+        return not any("active" in s or "waiting" in s for s in states) and sum("pinned" in s for s in states) == pins
+
+    harness.wait_for(rest, f"the sessions to rest with {pins} servers kept")
 
 
 # --- settings ---

@@ -2,7 +2,6 @@
 import re
 
 import psycopg
-import psycopg2
 import pytest
 
 import harness

@@ -1,6 +1,5 @@
 """Sessions over four shards: the home shard's statements, transactions whose BEGIN waits for a shard, settings, and reads from replicas."""
 import contextlib
-import time
 
 import psycopg
 import psycopg2
@@ -424,16 +423,12 @@ def test_keyed_reads_reach_the_replica_of_their_shard_and_writes_do_not(client, 
 def test_a_client_reads_what_any_client_of_this_proxy_wrote(weir, keys):
     with contextlib.closing(weir.connect()) as writer, contextlib.closing(weir.connect()) as reader:
         write, read = writer.cursor(), reader.cursor()
-        until = time.monotonic() + 4
-        n = 0
-        while time.monotonic() < until:
-            n += 1
+        for n in range(200):
             k = keys[n % 4][n % 3]
             write.execute(f"UPDATE users SET email = '{n}' WHERE id = {k}")
             for cursor in (read, write):
                 cursor.execute(f"SELECT email FROM users WHERE id = {k}")
                 assert cursor.fetchone() == (str(n),)
-        assert n > 50
 
 
 def test_a_paused_replica_is_not_read_from_after_a_write(client, weir, clusters, keys):
