@@ -1,6 +1,10 @@
 #include "schema/identity.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/strings.hpp"
+#include "schema/decisions.hpp"
 #include "schema/quote.hpp"
 
 namespace weir::schema {
@@ -94,7 +98,7 @@ Result<void> check_identity(const config::Database& database, std::string_view s
 }
 
 std::vector<std::string> init_statements(const Identity& identity, std::uint16_t node) {
-  return {
+  std::vector<std::string> statements{
       "CREATE SCHEMA IF NOT EXISTS weir",
       "GRANT USAGE ON SCHEMA weir TO PUBLIC",
       std::string(kIdentityTable),
@@ -109,6 +113,8 @@ std::vector<std::string> init_statements(const Identity& identity, std::uint16_t
       next_id_function(node % 1024),
       "GRANT EXECUTE ON FUNCTION weir.next_id() TO PUBLIC",
   };
+  std::ranges::move(decision_statements(), std::back_inserter(statements));
+  return statements;
 }
 
 }  // namespace weir::schema

@@ -28,7 +28,8 @@ struct Identity {
 [[nodiscard]] Result<void> check_identity(const config::Database& database, std::string_view shard,
                                           const std::optional<Identity>& found);
 
-// Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id and the like.
+// Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id, and the
+// decisions of distributed transactions (schema/decisions.hpp). They bring a schema of an earlier version up to date.
 // Values are quoted with PostgreSQL's rules; to be run in one transaction, by the schema's owner (superuser not
 // needed). One of them fails (55000, with a HINT) where the database is another shard's already, or has a newer map
 // version. `node` (0..1023) is the shard's part of weir.next_id()'s ids and must differ between the shards of a
