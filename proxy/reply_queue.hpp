@@ -19,6 +19,7 @@ enum class Expect : std::uint8_t {
   sync,            // ReadyForQuery
   settings,        // the proxy's own Query in front of a batch that makes the server's settings the client's: up to ReadyForQuery
   own_sync,        // ReadyForQuery for a Sync of the proxy's own
+  copy_end,        // CloseComplete for a Close of the proxy's own, behind any number of ReadyForQuery (session_copy.cpp)
   local,           // nothing from the server: the proxy's own bytes (`op` says which) go out at this place
   poison,          // an error made on purpose, to be replaced by the proxy's own
 };
@@ -56,16 +57,15 @@ class ReplyQueue {
   }
   // The client does not get the first reply after all.
   void swallow_front() { items_[head_].swallow = true; }
-  // COPY IN makes the server ignore Syncs already sent.
-  // True: there was one.
-  bool drop_syncs() {
+  // COPY IN makes the server ignore Syncs already sent: how many there were.
+  std::size_t drop_syncs() {
     const std::size_t before = items_.size();
     std::size_t to = head_;
     for (std::size_t i = head_; i < items_.size(); ++i)
       if (items_[i].kind != Expect::sync) items_[to++] = items_[i];
     items_.resize(to);
     if (head_ == items_.size()) clear();
-    return to < before;
+    return before - to;
   }
   // The first reply that the server owes.
   [[nodiscard]] const Expected* first_owed() const {

@@ -372,7 +372,8 @@ net::Task<> Session::finish() {
 // The client died while the server works: cancel, read what is still owed, and reuse the connection (no login storm).
 net::Task<> Session::drain() {
   if (expected_.empty() && to_server_.empty() && !mid_sequence_ && !copy_in_) co_return;
-  if (copy_bulk_left_ > 0) {   // the server waits for the rest of a CopyData: nothing else can be said to it
+  // The server waits for the rest of a CopyData, and nothing else can be said to it; or what it will answer cannot be told.
+  if (copy_bulk_left_ > 0 || copy_syncs_ > 0) {
     drop_server();
     co_return;
   }

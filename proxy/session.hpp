@@ -51,6 +51,10 @@ struct ClientInfo {
 class Session {
  public:
   static constexpr std::uint8_t kFlush[] = {'H', 0, 0, 0, 4};   // a Flush message
+  // A statement name that no client's statement has on a server: theirs are weir_<hex>.
+  static constexpr std::string_view kNoSuchStatement = "weir.refused";
+  // What the server is told, and tells back, where the proxy ends a COPY.
+  static constexpr std::string_view kCopyGivenUp = "weir: unexpected message during COPY";
   // Types of messages a client may send once it is in.
   static constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
   // Messages that must be held whole before they can be routed are bounded by this; COPY data and results stream.
@@ -368,6 +372,10 @@ class Session {
   void note_accepted(std::uint32_t op);
   bool forward_copy_data();
   std::size_t copy_data_ready();
+  void give_copy_up();
+  void end_failed_copy();
+  void on_copy_sync_ready(char status);
+  void on_copy_syncs_counted();
   void to_client(ByteView bytes);
   void flush_own();
   Outcome lost_server(bool may_retry);
@@ -427,10 +435,10 @@ class Session {
   bool in_sequence_ = false;            // the batch continues a sequence that a Flush left open
   bool sequence_wrote_ = false;
   bool flush_after_ = false;            // the batch ended at COPY data: the server is to answer what it has
-  bool dropped_sync_ = false;           // COPY IN made the server ignore a Sync, unless it failed before
   bool copy_in_ = false;
   bool copy_extended_ = false;          // started by Execute: a Sync follows the data
   bool copy_failed_ = false;            // the server said so in the middle of a CopyData
+  bool copy_given_up_ = false;          // by the proxy, for what the client sent in it
   bool server_broken_ = false;
   bool cancelled_settings_ = false;     // the client's cancel met the settings in front of the batch
   bool error_seen_ = false;             // in the batch
@@ -444,6 +452,8 @@ class Session {
   bool cancel_may_come_ = false;        // one whose way was lost: the server must not serve another client
   unsigned cancels_in_flight_ = 0;
   unsigned runs_again_ = 0;             // how often that happened to this batch
+  std::uint32_t copy_syncs_ = 0;        // sent among COPY data: ignored, unless the COPY had failed before the server came to them
+  std::uint32_t copy_ready_ = 0;        // ReadyForQuerys that have come for them
   std::uint32_t completed_ = 0;         // statements of a Query of several that are complete
   unsigned local_in_turn_ = 0;          // batches answered without a server, one after another
   schema::ShardId server_shard_ = 0;

@@ -5,6 +5,10 @@
 
 namespace weir::proxy {
 
+namespace {
+constexpr std::string_view kCopyMessages = "dcfSHX";   // what may come while the server copies
+}  // namespace
+
 // Passes COPY data on, as long as the server takes it. True: something moved.
 bool Session::forward_copy_data() {
   bool moved = false;
@@ -20,7 +24,7 @@ bool Session::forward_copy_data() {
     } else if (copy_in_ && !receive_from_client()) {
       break;
     }
-    if (copy_failed_ && copy_bulk_left_ == 0) copy_in_ = false;
+    if (copy_failed_ && copy_bulk_left_ == 0) end_failed_copy();
   }
   return moved;
 }
@@ -32,9 +36,13 @@ std::size_t Session::copy_data_ready() {
   while (at < input_.size() && !copy_failed_) {
     const wire::Frame f = wire::next_message(input_.subspan(at));
     const char type = static_cast<char>(input_[at]);
-    if (f.status == wire::FrameStatus::bad_length || std::string_view("dcfSHX").find(type) == std::string_view::npos) {
+    if (f.status == wire::FrameStatus::bad_length || kClientMessages.find(type) == std::string_view::npos) {
       fatal({sqlstate::kProtocolViolation, concat("unexpected message type ", std::to_string(input_[at]), " during COPY from stdin")});
       client_eof_ = true;
+      return at;
+    }
+    if (kCopyMessages.find(type) == std::string_view::npos) {
+      if (at == 0) give_copy_up();
       return at;
     }
     if (type == 'X') {
@@ -47,6 +55,7 @@ std::size_t Session::copy_data_ready() {
       return input_.size();
     }
     at += f.needed;
+    if (type == 'S') ++copy_syncs_;
     if (type == 'c' || type == 'f') {
       copy_in_ = false;
       mid_sequence_ |= copy_extended_;   // its Sync comes as a batch of its own
@@ -57,6 +66,48 @@ std::size_t Session::copy_data_ready() {
 }
 
 // The Sync that ends an extended COPY comes after its data.
-bool Session::copy_extended_in_progress() const { return copy_extended_ && (copy_in_ || mid_sequence_ || dropped_sync_); }
+bool Session::copy_extended_in_progress() const { return copy_extended_ && (copy_in_ || mid_sequence_ || copy_syncs_ > 0); }
+
+// A message that has no place in COPY data. Only the server knows whether it still copies, or has refused what came before: it is told to
+// end the COPY, and its error tells which.
+void Session::give_copy_up() {
+  wire::write_message(to_server_, 'f', concat(kCopyGivenUp, std::string_view("\0", 1)));
+  copy_given_up_ = true;
+  copy_in_ = false;
+  mid_sequence_ |= copy_extended_;
+}
+
+// The COPY has failed. Of the Syncs that were sent among its data the server ignored those that it read before it failed, and only it
+// knows which: how many ReadyForQuerys come before the answer to a Close of the proxy's own tells. After an error in the extended
+// protocol a Sync of its own goes before that, or it might be skipped.
+void Session::end_failed_copy() {
+  if (copy_in_ && copy_bulk_left_ > 0) {
+    copy_failed_ = true;   // the rest of its CopyData comes first
+    return;
+  }
+  copy_in_ = false;
+  if (copy_syncs_ == 0 || client_dead_) return;
+  copy_ready_ = 0;
+  if (copy_extended_) wire::write_sync(to_server_);
+  wire::write_named(to_server_, 'C', 'S', kNoSuchStatement);
+  wire::write_sync(to_server_);
+  expected_.push({Expect::copy_end, true, kNoOp});
+  expected_.push({Expect::own_sync, true, kNoOp});
+}
+
+void Session::on_copy_sync_ready(char status) {
+  if (++copy_ready_ > 1 || !copy_extended_) return;
+  mid_sequence_ = false;
+  on_ready(status);
+}
+
+void Session::on_copy_syncs_counted() {
+  const std::uint32_t own = copy_extended_ ? 1 : 0;
+  if (copy_ready_ < own || copy_ready_ - own > copy_syncs_) return break_server({sqlstate::kProtocolViolation, "the server answered a Sync too many"});
+  expected_.pop();
+  copy_syncs_ = 0;
+  for (std::uint32_t i = own; i < copy_ready_; ++i) wire::write_ready_for_query(own_, status_letter());
+  skip_to_sync_ = copy_extended_ && copy_ready_ == own;   // the client's own has not come yet
+}
 
 }  // namespace weir::proxy

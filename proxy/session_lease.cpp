@@ -328,7 +328,8 @@ void Session::drop_server() {
   carry_.clear();
   bulk_left_ = 0;
   copy_bulk_left_ = 0;
-  in_sequence_ = sequence_wrote_ = dropped_sync_ = copy_failed_ = false;
+  copy_syncs_ = 0;
+  in_sequence_ = sequence_wrote_ = copy_failed_ = copy_given_up_ = false;
   copy_in_ = mid_sequence_ = tainted_ = pin_after_ = soft_after_ = server_broken_ = false;
 }
 

@@ -204,7 +204,14 @@ void Session::process_message(const wire::Message& m, bool& forward) {
       }
       break;
     case '2': settle(Expect::bind); break;
-    case '3': settle(Expect::close); break;
+    case '3':
+      if (due == Expect::copy_end) {
+        forward = false;
+        on_copy_syncs_counted();
+      } else {
+        settle(Expect::close);
+      }
+      break;
     case 'n': settle(Expect::describe); break;
     case 'T':
       if (due == Expect::describe) settle(Expect::describe);
@@ -253,10 +260,9 @@ void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
   const char status = wire::read_ready_for_query(m.body);
   const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
   if (due == Expect::settings) return on_settings_applied(status);
-  if (expected_.empty() && std::exchange(dropped_sync_, false) && status != '\0') {
-    // The COPY failed before the server came to the Sync that came along: it was not ignored after all.
-    mid_sequence_ = skip_to_sync_ = false;
-    return on_ready(status);
+  if (due == Expect::copy_end && status != '\0') {
+    forward = false;
+    return on_copy_sync_ready(status);
   }
   if (due == Expect::own_sync && status != '\0') {
     expected_.pop();
@@ -347,6 +353,7 @@ void Session::on_command_complete(std::string_view tag) {
   const Op* op = completed_op();
   if (!op) return;
   rolled_back_ = tag == "ROLLBACK";
+  copy_syncs_ = 0;
   if (op->prepared && op->plan->verb == Verb::multi) on_prepared_complete(*op);
   if (op->plan) apply_verb(*op->plan, *op, tag);
 }
@@ -456,7 +463,11 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   traffic_->errors.add(view->code);
   const Op* const op = head.op < ops_.size() ? &ops_[head.op] : nullptr;
   if (op && is_stale_plan(m.body)) forget_stale(*op);   // it would fail every client from now on
-  if (copy_in_) copy_bulk_left_ == 0 ? void(copy_in_ = false) : void(copy_failed_ = true);
+  if (std::exchange(copy_given_up_, false) && view->message.find(kCopyGivenUp) != std::string_view::npos) {
+    forward = false;
+    client_eof_ = true;
+    return fatal({sqlstate::kProtocolViolation, concat("unexpected message type ", std::to_string(input_.front()), " during COPY from stdin")});
+  }
   const bool follows = view->code == sqlstate::kInFailedTransaction.view() || view->code == sqlstate::kInvalidStatementName.view();
   if (follows && swallowed_error_) {
     forward = false;   // a held-back SET LOCAL, a Parse or the like had failed: that is what the client must know
@@ -464,7 +475,8 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   } else if (head.kind != Expect::poison && translate_error(m, op)) {
     forward = false;
   }
-  if (head.kind == Expect::query || head.kind == Expect::function_call) return;   // its ReadyForQuery comes
+  if (head.kind == Expect::query || head.kind == Expect::function_call)   // its ReadyForQuery comes
+    return copy_in_ || copy_syncs_ > 0 ? end_failed_copy() : void();
   if (head.kind == Expect::poison) {
     forward = false;
     wire::write_error(own_, wire::Severity::error, *poison_error_);
@@ -473,6 +485,7 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   restore_unnamed(head.op);
   if (expected_.empty()) {
     skip_to_sync_ = mid_sequence_ = true;
+    if (copy_in_ || copy_syncs_ > 0) end_failed_copy();
     return;
   }
   // The Sync that stands for a Query of which the proxy would have complained: the Query is skipped like all that follows.
@@ -529,7 +542,7 @@ void Session::on_copy_in() {
   copy_in_ = true;
   copy_failed_ = false;
   copy_extended_ = expected_.front().kind == Expect::execute;
-  if (copy_extended_) dropped_sync_ = expected_.drop_syncs();   // the server ignores them while it copies
+  copy_syncs_ = copy_extended_ ? static_cast<std::uint32_t>(expected_.drop_syncs()) : 0;
   consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
 }
 
@@ -562,7 +575,7 @@ Session::Outcome Session::lost_server(bool may_retry) {
                   "Look whether the write happened before you try again.");
     error.outcome_known = false;
   }
-  const bool cut_in_message = bulk_left_ > 0 && forwarded_ > 0;
+  const bool cut_in_message = (bulk_left_ > 0 && forwarded_ > 0) || (error_seen_ && copy_syncs_ > 0);
   const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
   expected_.drop_all([&](const Expected& e) { undo(e); });
   drop_server();

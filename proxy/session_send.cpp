@@ -8,11 +8,6 @@ namespace weir::proxy {
 
 using router::Verb;
 
-namespace {
-// A statement name that no client's statement has on a server: theirs are weir_<hex>.
-constexpr std::string_view kNoSuchStatement = "weir.refused";
-}  // namespace
-
 // Can the client's bytes go out as they are? (Renaming, injected Parses and the like are known only now.)
 bool Session::raw_now() const { return raw_ && !decision_.error; }
 
@@ -27,7 +22,7 @@ void Session::translate(BatchEnd end) {
   poison_error_.reset();
   in_sequence_ = mid_sequence_;
   sequence_wrote_ = (in_sequence_ && sequence_wrote_) || decision_.writes;
-  dropped_sync_ = false;
+  copy_syncs_ = 0;
   if (decision_.runs) {
     note_effects();
     if (decision_.writes) mark_writes();
