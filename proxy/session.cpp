@@ -97,9 +97,7 @@ net::Task<> Session::serve() {
                 break;
               }
               // What ran before in the sequence must be rolled back by the server: it is given an error of its own.
-              forget_new_names();
-              decision_.error = leased.take_error();
-              decision_.error_at = 0;
+              fail_on_server_at(leased.take_error());
             }
             if (plan_is_stale()) {
               take_plan_back();

@@ -195,7 +195,7 @@ class Session {
   void plan_op(std::size_t index);
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
-  void forget_new_names();
+  void undo_names_from(std::size_t first);
   void forget_new_name(const Op& op);
   void plan_query(Op& op, ByteView body);
   void plan_parse(Op& op, ByteView body);
@@ -221,7 +221,9 @@ class Session {
   [[nodiscard]] bool is_local(const router::Plan& plan) const;
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
-  void answer_local_ops();
+  void answer_local_ops(std::size_t count);
+  [[nodiscard]] std::size_t first_to_fail() const;
+  void fail_on_server_at(Error error);
   void answer_local_statement(const router::Plan& plan, std::string_view sql);
   [[nodiscard]] bool can_fail_in_place() const;
   [[nodiscard]] bool runs_something() const;
@@ -336,6 +338,7 @@ class Session {
   // --- sending (session_send.cpp) ---
   void translate(BatchEnd end);
   void translate_op(std::size_t index, ByteView message);
+  void sync_for_query(std::uint32_t op);
   void translate_parse(std::size_t index, ByteView message);
   void translate_bind(std::size_t index, ByteView message);
   void translate_named(std::size_t index, ByteView message);

@@ -200,15 +200,31 @@ bool Session::answer_locally(BatchEnd end) {
   // Of a transaction whose server was lost no savepoint is left.
   if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
-    decision_.error = transaction_is_aborted();
-    decision_.error_at = 0;
-    if (mid_sequence_) return false;
-    fail_locally(end, *decision_.error);
-    return true;
+    if (!mid_sequence_) {
+      fail_locally(end, transaction_is_aborted());
+      return true;
+    }
+    fail_on_server_at(transaction_is_aborted());
+    return false;
   }
   if (mid_sequence_ || !all_local) return false;
-  answer_local_ops();
+  answer_local_ops(ops_.size());
   return true;
+}
+
+// The first message that fails where the proxy cannot go on: a Close never does, nor what is empty.
+std::size_t Session::first_to_fail() const {
+  std::size_t i = 0;
+  while (i + 1 < ops_.size() && (ops_[i].type == 'C' || (ops_[i].plan && ops_[i].plan->verb == Verb::empty))) ++i;
+  return decision_.error ? std::min(i, decision_.error_at) : i;
+}
+
+// An error of the proxy's own in a sequence that a server knows: what ran before is rolled back by an error of the server's.
+void Session::fail_on_server_at(Error error) {
+  const std::size_t failed = first_to_fail();
+  undo_names_from(failed);
+  decision_.error = std::move(error);
+  decision_.error_at = failed;
 }
 
 // What ran before the error in the same implicit transaction must be rolled back by the server: it gets an error of its own.
@@ -234,8 +250,10 @@ bool Session::runs_something() const {
   return false;
 }
 
-void Session::answer_local_ops() {
-  for (const Op& op : ops_) {
+// The first `count` messages of the batch.
+void Session::answer_local_ops(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const Op& op = ops_[i];
     const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
     const std::string_view nothing{};
     switch (op.type) {
@@ -267,15 +285,18 @@ void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
     wire::write_command_complete(out_, tag);
 }
 
-// An error of the proxy's own that no server needs to know of. Later messages up to the Sync are skipped.
+// An error of the proxy's own that no server needs to know of. Messages behind the one that fails are skipped, up to the Sync.
 void Session::fail_locally(BatchEnd end, const Error& error) {
   database_->stats.errors.add(error.code.view());
-  forget_new_names();
+  const std::size_t at = first_to_fail();
+  answer_local_ops(at);
+  undo_names_from(at);
+  restore_unnamed(at);
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
   if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
   wire::write_error(out_, wire::Severity::error, error);
   // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
-  const char failed = ops_[decision_.error ? decision_.error_at : 0].type;
+  const char failed = ops_[at].type;
   if (end == BatchEnd::flush || (end == BatchEnd::query && failed != 'Q' && failed != 'F'))
     skip_to_sync_ = true;
   else

@@ -101,11 +101,7 @@ bool Session::plan_is_stale() const {
 
 // As if the batch had just come in. The server, clean and unused, goes back.
 void Session::take_plan_back() {
-  // Backwards, one by one: what a Parse named a Close of the same batch may have removed.
-  for (auto op = ops_.rbegin(); op != ops_.rend(); ++op) {
-    restore_names(*op);
-    forget_new_name(*op);
-  }
+  undo_names_from(0);
   take_unnamed_back();
   for (Op& op : ops_) {
     op.plan.reset();
@@ -124,9 +120,13 @@ void Session::take_plan_back() {
   if (transaction_ == Transaction::held) transaction_shard_.reset();
 }
 
-// Names that this batch's Parses took and that no server confirmed.
-void Session::forget_new_names() {
-  for (const Op& op : ops_) forget_new_name(op);
+// What the messages from `first` on gave names to, and took them from: they did not happen.
+void Session::undo_names_from(std::size_t first) {
+  // Backwards, one by one: what a Parse named a Close of the same batch may have removed.
+  for (std::size_t i = ops_.size(); i > first; --i) {
+    restore_names(ops_[i - 1]);
+    forget_new_name(ops_[i - 1]);
+  }
 }
 
 void Session::forget_new_name(const Op& op) {

@@ -104,9 +104,7 @@ void Session::plan_prepared_query(Op& op, std::string_view sql) {
   switch (op.plan->verb) {
     case Verb::prepare: return plan_prepare(op, sql);
     case Verb::deallocate:
-      if (!names_.find(op.plan->setting)) refuse(unknown_statement(op.plan->setting));
-      return;
-    case Verb::deallocate_all: return;
+    case Verb::deallocate_all: return plan_deallocate(op);
     default: static_cast<void>(name_on_server(op, sql));
   }
 }
@@ -436,9 +434,7 @@ void Session::translate_prepare(std::size_t index) {
   } else {
     ensure_on_server(*op.interned, index, true);
   }
-  if (op.type != 'Q') return;
-  wire::write_sync(to_server_);
-  expected_.push({Expect::sync, false, at});
+  if (op.type == 'Q') sync_for_query(at);
 }
 
 void Session::ensure_on_server(const InternedStatement& statement, std::size_t index, bool asked) {

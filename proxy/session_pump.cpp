@@ -12,7 +12,6 @@ using router::Verb;
 
 namespace {
 
-
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
 
@@ -20,6 +19,11 @@ Error as_error(const wire::ErrorView& view) {
   Error e(SqlState::parse(view.code), std::string(view.message), std::string(view.hint));
   e.detail = view.detail;
   return e;
+}
+
+// Within a transaction block: may what was written stand, once the statement ran?
+bool may_commit_transaction(const router::Plan& plan) {
+  return plan.verb == Verb::commit || plan.verb == Verb::unparsable || plan.ends_transaction;
 }
 
 Error out_of_step(char type) {
@@ -560,7 +564,8 @@ bool Session::spoke_of_the_batch() const {
 Session::Outcome Session::lost_server(bool may_retry) {
   const bool pinned = server_ == pinned_;
   const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
-  const bool wrote = decision_.writes || sequence_wrote_ || (ends_failed_transaction() && transaction_wrote_);
+  const bool may_commit = std::any_of(ops_.begin(), ops_.end(), [](const Op& op) { return op.plan && may_commit_transaction(*op.plan); });
+  const bool wrote = decision_.writes || sequence_wrote_ || (may_commit && transaction_wrote_);
   const bool sequence = mid_sequence_ || in_sequence_;
   if (may_retry && !spoke_of_the_batch() && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
     server_fatal_.reset();
@@ -569,7 +574,7 @@ Session::Outcome Session::lost_server(bool may_retry) {
   }
   Error error = server_fatal_.value_or(Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", server_->pool->name(), ")")));
   server_fatal_.reset();
-  if (wrote && (!explicit_transaction || ends_failed_transaction())) {
+  if (wrote && (!explicit_transaction || may_commit)) {
     error = Error(sqlstate::kTransactionResolutionUnknown,
                   concat("the server connection was lost while a write was running: its outcome is unknown (", error.message, ")"),
                   "Look whether the write happened before you try again.");

@@ -40,13 +40,18 @@ void Session::translate(BatchEnd end) {
     if (ops_[tail].type == 'S' || ops_[tail].type == 'H') translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
   }
   if (decision_.error && end == BatchEnd::query && decision_.error_at + 1 == ops_.size()) {
-    wire::write_sync(to_server_);   // a Query's error is followed by ReadyForQuery
-    expected_.push({Expect::sync, false, static_cast<std::uint32_t>(decision_.error_at)});
+    sync_for_query(static_cast<std::uint32_t>(decision_.error_at));
   }
   mid_sequence_ = end == BatchEnd::flush;
   if (raw) send_to_server(input_.first(scanned_));
   flush_server();
   if (std::exchange(flush_after_, false)) send_to_server(kFlush);
+}
+
+// What the proxy answers to a Query, or fails, is followed by a ReadyForQuery of the server's.
+void Session::sync_for_query(std::uint32_t op) {
+  wire::write_sync(to_server_);
+  expected_.push({Expect::sync, false, op});
 }
 
 // An unnamed Bind may need its Parse first, on a server that does not have it.
@@ -65,7 +70,10 @@ void Session::pass_on(ByteView message) {
 
 void Session::translate_op(std::size_t index, ByteView message) {
   const auto op = static_cast<std::uint32_t>(index);
-  if (ops_[index].local != 0) return expected_.push({Expect::local, false, op});
+  if (ops_[index].local != 0) {
+    expected_.push({Expect::local, false, op});
+    return message[0] == 'Q' ? sync_for_query(op) : void();
+  }
   const bool prepares = ops_[index].plan && ops_[index].plan->verb == Verb::prepare;
   switch (message[0]) {
     case 'Q':

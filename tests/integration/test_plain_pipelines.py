@@ -26,6 +26,12 @@ def pair(weir, plain_clusters):
 
 
 A, B = "select 'a'", "select 'b'"
+GOOD, BAD = b"1\ta\n", b"bad\tline\n"
+
+
+def data(lines):
+    return message("d", lines)
+
 
 # name: pipelines, each a list of messages
 SEQUENCES = {
@@ -42,6 +48,22 @@ SEQUENCES = {
     "a SET is undone with the pipeline that fails behind a Flush": [[query("select 1")], [*[run("set work_mem = '5MB'"), flush(), describe("P", "nobody"), flush(), sync(), query("show work_mem")]]],
     "a SET stays where the pipeline behind a Flush succeeds": [[run("set work_mem = '5MB'"), flush(), run(A), flush(), sync(), query("show work_mem")]],
     "a statement that a server has is not parsed in a failed transaction": [[parse(A, "s"), sync(), query("begin"), query("select 1/0"), close("S", "s"), parse(A, "s"), bind(name="s"), sync(), query("rollback")]],
+    "a Close in front of what a failed transaction refuses is answered": [[parse(A, "s"), sync(), query("begin"), query("select 1/0")], [close("S", "s"), parse(A, "s"), sync()], [query("rollback")], [parse(A, "s"), bind(name="s"), execute(), sync()]],
+    "DEALLOCATE ALL in a Query behind a Parse": [[parse(A, "s"), query("deallocate all"), parse(B, "s"), bind(name="s"), execute(), sync()]],
+    "DEALLOCATE in a Query behind a Parse": [[parse(A, "s"), query("deallocate s"), parse(B, "s"), bind(name="s"), execute(), sync()]],
+    "DEALLOCATE in a Query behind a Flush": [[parse(A, "s"), flush(), query("deallocate s"), parse(B, "s"), bind(name="s"), execute(), sync()]],
+    "a DEALLOCATE that was skipped": [[parse(A, "s"), execute("nobody"), query("deallocate s"), sync(), bind(name="s"), execute(), sync()]],
+    "DEALLOCATE of an unknown name behind a Parse": [[parse(A, "s"), query("deallocate nobody"), bind(name="s"), execute(), sync()]],
+    "DEALLOCATE ALL in a transaction that fails": [[query("begin"), parse(A, "s"), query("deallocate all"), execute("nobody"), sync(), query("rollback"), bind(name="s"), execute(), sync()]],
+    "a Sync behind the CopyData that an extended COPY fails with": [[run("copy t0 from stdin"), data(BAD), sync(), query(A)]],
+    "a Sync in front of the CopyData that an extended COPY fails with": [[run("copy t0 from stdin"), sync(), sync(), data(BAD), message("c"), sync(), query(A)]],
+    "Syncs on both sides of it": [[run("copy t0 from stdin"), data(GOOD), sync(), data(BAD), sync(), data(GOOD), sync(), message("c"), sync(), query(A)]],
+    "Syncs among the data of a simple COPY that fails": [[query("copy t0 from stdin"), data(GOOD), sync(), data(BAD), sync(), sync(), message("c"), sync(), query(A)]],
+    "Syncs among the data of a COPY that succeeds": [[run("copy t0 from stdin"), data(GOOD), sync(), flush(), data(GOOD), sync(), message("c"), sync(), query(A)]],
+    "a Query behind the CopyData that a COPY fails with": [[query("copy t0 from stdin"), data(BAD), query(A)]],
+    "a Query behind the CopyData that an extended COPY fails with": [[run("copy t0 from stdin"), data(BAD), query(A), sync(), query(B)]],
+    "a COPY that fails in a transaction block, with Syncs": [[query("begin"), run("copy t0 from stdin"), data(BAD), sync(), sync(), query("rollback")]],
+    "two COPYs in one Query, of which the second fails, with Syncs": [[query("copy t0 from stdin; copy t0 from stdin"), data(GOOD), sync(), message("c"), sync(), data(BAD), sync(), message("c"), query(A)]],
     "an extended COPY that fails with its Sync on its way": [[parse(B), sync(), run("copy t0 from stdin"), sync(), message("d", b"bad\tline\n"), message("c"), sync(), query(A)]],
 }
 
