@@ -188,13 +188,14 @@ Result<std::size_t> Socket::send(ByteView bytes) {
   return send_now(bytes);
 }
 
+Error Socket::sending_failed() const { return failed("sending to", fd_, "The peer closed the connection."); }
+
 Result<std::size_t> Socket::send_now(ByteView bytes) {
   ssize_t n;
   do {
     n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
-  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-    return failed("sending to", fd_, "The peer closed the connection.");
+  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return sending_failed();
   const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);
   if (sent < bytes.size()) block_sending();
   return sent;

@@ -16,6 +16,7 @@ typedef struct ssl_st SSL;
 
 namespace weir::net {
 
+class Conduit;
 class Ring;
 struct SendBlock;
 
@@ -25,6 +26,13 @@ struct Received {
   Kind kind = Kind::nothing;
   ByteView bytes;  // data: lives in the loop's receive buffer until the next receive() of any socket on this loop
   int error = 0;   // failed: errno
+};
+
+// What receive_into() found.
+struct Passed {
+  Received::Kind kind = Received::Kind::nothing;
+  std::size_t bytes = 0;  // data: so many more are in the conduit
+  int error = 0;          // failed: errno
 };
 
 // Movable by hand-off only (but for receive_ahead()): detach() on its loop's thread (or, for one nobody waits on, under
@@ -82,6 +90,14 @@ class Socket {
   // https://man7.org/linux/man-pages/man7/socket.7.html (SO_RCVLOWAT)
   void expect_bytes(std::uint64_t left);
 
+  // The same as receive(), into an empty conduit: at most `limit` bytes go there, and nothing is copied. Only where can_pass() says so: without
+  // TLS, and not after receive_ahead(). EINVAL: the kernel cannot do it with this kind of socket.
+  [[nodiscard]] bool can_pass() const;
+  Passed receive_into(Conduit& conduit, std::size_t limit);
+  // The same as send(), of what the conduit holds. Not with TLS.
+  Result<std::size_t> send_from(Conduit& conduit);
+  [[nodiscard]] bool has_tls() const { return ssl_ != nullptr; }
+
   // Sends what the kernel takes now; returns how many bytes, 0 at once if !can_send(). Fewer than asked: can_send() is
   // false until the next writable edge. With io_uring small sends are copied, and made together at the end of the
   // loop's turn; that one failed is said by the next send(). After a short send over TLS the next send() begins with the
@@ -122,6 +138,7 @@ class Socket {
   Result<void> stop_writing_tls(int result);
 
   Received receive_now(std::size_t limit);
+  [[nodiscard]] Error sending_failed() const;
   Result<std::size_t> send_now(ByteView bytes);
 
   // io_uring (socket_ring.cpp)

@@ -315,7 +315,22 @@ net::Task<Session::BatchEnd> Session::read_batch() {
 
 // ---- output ----
 
+// The part of a long row that is between the two sockets.
+bool Session::empty_conduit() {
+  const auto sent = client_->send_from(*conduit_);
+  if (!sent) {
+    client_eof_ = true;
+    conduit_.reset();
+    return false;
+  }
+  database_->stats.sent.add(*sent);
+  if (conduit_->held() > 0) return false;
+  worker_.conduits.give_back(std::move(conduit_));
+  return true;
+}
+
 bool Session::flush_client() {
+  if (conduit_ && !empty_conduit()) return !client_eof_;
   while (!out_.empty() && client_->can_send()) {
     const auto sent = client_->send(out_.view());
     if (!sent) {
@@ -346,6 +361,7 @@ net::Task<> Session::finish() {
   state_ = State::closing;
   client_dead_ = true;   // replies still owed are read and thrown away
   out_.clear();
+  conduit_.reset();
   if (server_ && !server_broken_) co_await drain();
   if (server_ && (server_broken_ || !expected_.empty() || !to_server_.empty() || mid_sequence_)) drop_server();
   const bool in_block = transaction_ == Transaction::open || transaction_ == Transaction::failed || settings_error_;

@@ -14,6 +14,7 @@
 
 #include "base/bytes.hpp"
 #include "base/held.hpp"
+#include "net/conduit.hpp"
 #include "net/loop.hpp"
 #include "net/server_tls.hpp"
 #include "net/socket.hpp"
@@ -144,6 +145,8 @@ class Session {
   bool receive_from_client();
   void stash();
   bool flush_client();
+  bool empty_conduit();
+  [[nodiscard]] bool output_waits() const { return conduit_ || !out_.empty(); }
   bool client_gone() const;
   net::Task<> finish();
   net::Task<> drain();
@@ -359,6 +362,8 @@ class Session {
   // --- replies (session_pump.cpp) ---
   net::Task<Outcome> pump(bool may_retry);
   bool receive_from_server();
+  [[nodiscard]] bool may_pass() const;
+  [[nodiscard]] std::optional<bool> pass_bulk();
   void process_replies(ByteView bytes);
   [[nodiscard]] bool nothing_owed() const;
   [[nodiscard]] bool copy_extended_in_progress() const;
@@ -484,6 +489,7 @@ class Session {
   ByteBuffer to_server_;                // what the server's socket did not take
   ByteBuffer carry_;                    // an incomplete control message of the server
   ByteBuffer own_;                      // the proxy's own messages, to go out at the present place of the reply stream
+  std::unique_ptr<net::Conduit> conduit_;   // holds what goes to the client before out_; null: nothing
   ByteBuffer out_;                      // for the client: what its socket did not take, and the proxy's own replies
   Held<Error> server_fatal_;
   Held<Error> poison_error_;

@@ -1,5 +1,6 @@
 // Replies: from the server's bytes to the client's, counting what is still owed; a lost server.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.hpp"
 #include "base/strings.hpp"
@@ -11,6 +12,8 @@ namespace weir::proxy {
 using router::Verb;
 
 namespace {
+
+constexpr std::uint64_t kPassed = 64 << 10;   // of a row, so that passing it on uncopied is worth it
 
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
@@ -49,15 +52,15 @@ net::Task<Session::Outcome> Session::pump(bool may_retry) {
     if (nothing_owed() && to_server_.empty()) co_return settings_error_ ? Outcome::unprepared : again_ ? Outcome::retry : Outcome::done;
     bool progress = false;
     // A client that stops reading: no more than one receive buffer of its result is held.
-    if (out_.empty()) progress = receive_from_server();
+    if (!output_waits()) progress = receive_from_server();
     if (copy_in_ && !server_broken_ && !client_eof_) progress |= forward_copy_data();
     if (!server_broken_ && !to_server_.empty()) {
       flush_server();
       progress |= to_server_.empty();   // COPY data that waits here already is told of no more
     }
-    if (!out_.empty()) {
+    if (output_waits()) {
       flush_client();
-      progress |= out_.empty();
+      progress |= !output_waits();
     }
     if (progress || server_broken_) continue;
     if (client_->hung_up() || client_eof_ || (end_with_ && end_now_)) {
@@ -78,6 +81,8 @@ bool Session::receive_from_server() {
     if (socket.hung_up()) server_broken_ = true;
     return socket.hung_up();
   }
+  if (may_pass())
+    if (const auto progress = pass_bulk()) return *progress;
   stash();   // both sides share the loop's receive buffer
   const net::Received r = socket.receive();
   switch (r.kind) {
@@ -92,10 +97,38 @@ bool Session::receive_from_server() {
   return false;
 }
 
+// The middle of a row so long that splicing costs less than copying, on a way where nothing else is in between.
+bool Session::may_pass() const {
+  return bulk_left_ >= kPassed && !client_dead_ && !output_waits() && !replies_are_own() && !client_->has_tls() && server_->socket->can_pass();
+}
+
+// none: it cannot be passed on this way; receive it.
+std::optional<bool> Session::pass_bulk() {
+  conduit_ = worker_.conduits.take();
+  if (!conduit_) return std::nullopt;
+  const net::Passed r = server_->socket->receive_into(*conduit_, bulk_left_);
+  if (r.kind == net::Received::Kind::data) {
+    traffic_->received.add(r.bytes);
+    forwarded_ += r.bytes;
+    bulk_left_ -= r.bytes;
+    server_->socket->expect_bytes(bulk_left_);
+    flush_client();
+    return true;
+  }
+  worker_.conduits.give_back(std::move(conduit_));
+  if (r.kind == net::Received::Kind::nothing) return false;
+  if (r.error == EINVAL || r.error == ENOSYS || r.error == EPERM) {
+    worker_.conduits.disable();
+    return std::nullopt;
+  }
+  server_broken_ = true;
+  return true;
+}
+
 void Session::to_client(ByteView bytes) {
   if (bytes.empty() || client_dead_) return;
   forwarded_ += bytes.size();
-  if (out_.empty() && client_->can_send()) {
+  if (!output_waits() && client_->can_send()) {
     const auto sent = client_->send(bytes);
     if (!sent) {
       client_eof_ = true;
@@ -584,7 +617,11 @@ Session::Outcome Session::lost_server(bool may_retry) {
   const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
   expected_.drop_all([&](const Expected& e) { undo(e); });
   drop_server();
-  if (pinned || cut_in_message || client_dead_) {
+  if (cut_in_message) {   // whatever is said now would be taken for the rest of that message
+    note_last_words(error);
+    return Outcome::closed;
+  }
+  if (pinned || client_dead_) {
     fatal(error);
     return Outcome::closed;
   }

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "net/conduit.hpp"
 #include "net/loop.hpp"
 #include "net/socket.hpp"
 #include "pool/pools.hpp"
@@ -88,6 +89,7 @@ class Worker {
   void give_up_soft_pins(pool::Pool& pool);
   // Scratch that sessions share: never used across a suspension.
   std::vector<router::Parameter> parameters;
+  net::Conduits conduits;
 
  private:
   void accept_all(int listener);

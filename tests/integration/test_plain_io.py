@@ -1,5 +1,6 @@
 """The event loop's backend under real traffic: large results and COPY both ways, many clients on two workers that share few servers (which
 move between them), clients that go without a word. $WEIR_TEST_IO chooses the backend (harness.py)."""
+import contextlib
 import hashlib
 import io
 import os
@@ -9,6 +10,7 @@ import pytest
 
 import harness
 from test_plain_pool import in_parallel
+from wire_client import WireClient, query
 
 ROWS = 60_000
 MEGABYTE = "select string_agg(md5(i::text), '' order by i) from generate_series(1, 32768) i"
@@ -46,6 +48,53 @@ def test_large_results_come_whole_to_many_clients_at_once(weir):
                 assert cursor.fetchone()[0] == expected
 
     in_parallel(8, read)
+
+
+def test_rows_of_all_lengths_around_what_is_passed_on_uncopied(weir):
+    lengths = [n + d for n in (8 << 10, 64 << 10, 128 << 10, 192 << 10, 1 << 20) for d in (-70, -1, 0, 1, 70)]
+    with weir.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("select n, repeat(chr(97 + i::int %% 26), n) from unnest(%s) with ordinality u(n, i)", (lengths,))
+        assert cursor.fetchall() == [(n, chr(97 + (i + 1) % 26) * n) for i, n in enumerate(lengths)]
+
+
+def await_blocked_servers(clusters, count):
+    """`count` servers wait for somebody to read their results."""
+    blocked = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'"
+    harness.wait_for(lambda: clusters.psql(blocked) == str(count), f"{count} servers that cannot send")
+
+
+def test_large_rows_of_clients_that_do_not_read_stay_apart(weir, plain_clusters):
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(WireClient(weir.port)) for _ in range(3)]
+        for i, client in enumerate(slow):
+            client.send(query(f"select repeat('{i}' || 'abcdefg', 3000000)"))   # 24 MB
+        await_blocked_servers(plain_clusters, len(slow))
+        for i, client in enumerate(slow):
+            (row,) = client.read_to_ready().rows
+            assert row[0] == f"{i}abcdefg" * 3_000_000
+            assert client.value(f"select {i}") == str(i)
+
+
+def test_a_row_that_its_server_does_not_finish_gets_nothing_added(weir, plain_clusters):
+    with WireClient(weir.port) as client:
+        client.send(query("select repeat('x', 24000000)"))
+        await_blocked_servers(plain_clusters, 1)
+        plain_clusters.psql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'ClientWrite'")
+        assert client.at_end().kinds == "T"
+        assert client.buffer[:1] == b"D"
+        assert client.buffer[11:].strip(b"x") == b""   # after the row's header and the value's length
+    with WireClient(weir.port) as client:
+        assert client.value("select 42") == "42"
+
+
+def test_clients_that_vanish_within_a_large_row_leave_the_pool_whole(weir, plain_clusters):
+    for _ in range(2):
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(WireClient(weir.port)).send(query("select repeat('x', 24000000)"))
+            await_blocked_servers(plain_clusters, 3)
+    assert in_parallel(3, lambda i: weir.psql(f"select {i}")) == ["0", "1", "2"]
+    harness.wait_for(lambda: all(s["state"] == "idle" for s in weir.console("show servers")), "servers that nobody uses")
 
 
 def test_small_statements_of_many_clients_get_their_own_answers(weir):
