@@ -1,10 +1,7 @@
 #include "migrate/import_pgbouncer.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <filesystem>
-#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,7 +10,7 @@
 #include "config/pgbouncer_names.hpp"
 #include "config/scram_secret.hpp"
 #include "migrate/import_settings.hpp"
-#include "migrate/ini_file.hpp"
+#include "migrate/pgbouncer_files.hpp"
 #include "migrate/session.hpp"
 #include "migrate/toml_text.hpp"
 
@@ -21,43 +18,13 @@ namespace weir::migrate {
 
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::string_view kFallback = "*";
 constexpr std::string_view kDefaultAuthQuery =
     "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin";
 constexpr std::int64_t kMaxConnections = 262143;
 
-std::optional<double> number(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
-}
-
-std::optional<bool> flag(std::string_view text) {
-  const std::string lower = ascii_lower(text);
-  for (const auto* yes : {"1", "yes", "on", "true"})
-    if (lower == yes) return true;
-  for (const auto* no : {"0", "no", "off", "false"})
-    if (lower == no) return false;
-  return std::nullopt;
-}
-
 std::string duration(std::int64_t ms) {
   if (ms == 0) return "\"0\"";
   return ms % 1000 == 0 ? concat("\"", std::to_string(ms / 1000), "s\"") : concat("\"", std::to_string(ms), "ms\"");
-}
-
-std::vector<std::string> list(std::string_view text) {
-  std::vector<std::string> items;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), part.size() + 1));
-    const std::size_t first = part.find_first_not_of(" \t");
-    if (first != part.npos) items.emplace_back(part.substr(first, part.find_last_not_of(" \t") - first + 1));
-  }
-  return items;
 }
 
 // A value of a libpq connection string.
@@ -73,28 +40,9 @@ std::string conninfo_value(std::string_view value) {
 
 bool is_md5(std::string_view secret) { return config::secret_kind(secret) == config::SecretKind::md5; }
 
-// One line of [databases], [users] or [peers].
-struct Item {
-  std::string name, where;
-  std::map<std::string, std::string, std::less<>> values;
-
-  [[nodiscard]] const std::string* find(std::string_view key) const {
-    const auto it = values.find(key);
-    return it == values.end() ? nullptr : &it->second;
-  }
-  [[nodiscard]] std::string get(std::string_view key, std::string_view otherwise = "") const {
-    const std::string* value = find(key);
-    return value ? *value : std::string(otherwise);
-  }
-};
-
 class Importer {
  public:
-  Importer(const std::string& ini, const std::vector<std::string>& databases) : ini_(ini) {
-    sort_entries();
-    expand_fallback(databases);
-    read_users();
-  }
+  explicit Importer(PgBouncerFiles files) : files_(std::move(files)), notes_(files_.notes) {}
 
   Imported run() {
     write_listen();
@@ -103,13 +51,13 @@ class Importer {
     write_auth();
     write_tls();
     write_pool();
-    for (const Item& peer : peers_) write_peer(peer);
-    for (const Item& database : databases_) write_database(database);
+    for (const PgBouncerItem& peer : files_.peers) write_peer(peer);
+    for (const PgBouncerItem& database : files_.databases) write_database(database);
     write_users();
     name_unlike_settings();
     Imported imported;
     TomlText head;
-    head.comment(concat("Written by weirctl import from ", ini_, "; see docs/from-pgbouncer.md."));
+    head.comment(concat("Written by weirctl import from ", files_.ini, "; see docs/from-pgbouncer.md."));
     for (const std::string& note : notes_) head.comment(note);
     imported.weir_toml = head.str() + toml_.str();
     imported.users_toml = users_toml_.str();
@@ -118,78 +66,20 @@ class Importer {
   }
 
  private:
-  // ---- reading ----
-
-  void sort_entries() {
-    for (IniEntry& entry : read_ini(ini_)) {
-      if (entry.section == "pgbouncer") {
-        settings_[ascii_lower(entry.key)] = std::move(entry);
-      } else if (entry.section == "databases") {
-        add(databases_, entry);
-      } else if (entry.section == "users") {
-        add(users_, entry);
-      } else if (entry.section == "peers") {
-        add(peers_, entry);
-      } else {
-        note(entry.where, concat("[", entry.section, "]"), "PgBouncer has no such section");
-      }
-    }
-  }
-
-  static void add(std::vector<Item>& items, const IniEntry& entry) {
-    Item item{entry.key, entry.where, {}};
-    for (auto& [key, value] : parse_pairs(entry.value, entry.where)) item.values[key] = std::move(value);
-    std::erase_if(items, [&](const Item& old) { return old.name == item.name; });   // the last one counts
-    items.push_back(std::move(item));
-  }
-
-  void expand_fallback(const std::vector<std::string>& names) {
-    const auto fallback = std::find_if(databases_.begin(), databases_.end(), [](const Item& d) { return d.name == kFallback; });
-    if (fallback != databases_.end()) {
-      Item pattern = *fallback;
-      databases_.erase(fallback);
-      for (const std::string& name : names) {
-        if (std::any_of(databases_.begin(), databases_.end(), [&](const Item& d) { return d.name == name; })) continue;
-        pattern.name = name;
-        databases_.push_back(pattern);
-      }
-      if (names.empty())
-        note(pattern.where, kFallback, "Weir serves only databases it knows by name: name those behind it with --database, once for each");
-    } else if (!names.empty()) {
-      throw Failure(concat(ini_, ": has no fallback database \"*\" for --database to take its connection string from"), 2);
-    }
-    if (databases_.empty())
-      throw Failure(concat(ini_, ": there is no database to serve in [databases]; name those behind \"*\" with --database"));
-  }
-
-  // A file that the ini names: from the working folder, or its own.
-  [[nodiscard]] std::string path(const std::string& name) const {
-    fs::path found = name;
-    if (found.is_relative() && !fs::exists(found)) found = fs::path(ini_).parent_path() / found;
-    return fs::absolute(found).lexically_normal().string();
-  }
-
-  void read_users() {
-    if (const IniEntry* file = setting("auth_file"); file && !file->value.empty())
-      for (auto& [name, secret] : read_userlist(path(file->value))) secrets_[name] = secret;
-    for (const auto& [name, secret] : secrets_)
-      if (std::none_of(users_.begin(), users_.end(), [&, n = &name](const Item& u) { return u.name == *n; })) users_.push_back({name, "", {}});
-  }
-
   // ---- asking ----
 
   const IniEntry* setting(std::string_view name) {
     done_.emplace(name);
-    const auto it = settings_.find(name);
-    return it == settings_.end() ? nullptr : &it->second;
+    const auto it = files_.settings.find(name);
+    return it == files_.settings.end() ? nullptr : &it->second;
   }
   std::string value(std::string_view name, std::string_view otherwise = "") {
     const IniEntry* entry = setting(name);
     return entry ? entry->value : std::string(otherwise);
   }
   [[nodiscard]] std::string where(std::string_view name) const {
-    const auto it = settings_.find(name);
-    return it == settings_.end() ? ini_ : it->second.where;
+    const auto it = files_.settings.find(name);
+    return it == files_.settings.end() ? files_.ini : it->second.where;
   }
   void note(const std::string& at, std::string_view name, std::string_view text) { notes_.push_back(concat(at, ": ", name, ": ", text)); }
 
@@ -212,12 +102,12 @@ class Importer {
       if (known.key.substr(0, dot) != table || s.name == "min_pool_size" || s.name == "reserve_pool_size") continue;
       const std::string text = value(s.name, s.fallback);
       if (known.unit == Unit::flag) {
-        const auto on = flag(text);
+        const auto on = pgbouncer_flag(text);
         if (!on) throw Failure(concat(where(s.name), ": ", s.name, ": expected 0 or 1, got ", text));
         toml_.raw(key, *on ? "true" : "false");
         continue;
       }
-      const auto n = number(text);
+      const auto n = pgbouncer_number(text);
       if (!n) throw Failure(concat(where(s.name), ": ", s.name, ": expected a number, got ", text));
       if (known.unit == Unit::seconds)
         // 0 is "never" in both, but where Weir insists on an end: then the longest.
@@ -229,26 +119,26 @@ class Importer {
 
   void write_listen() {
     toml_.table("[listen]");
-    toml_.raw("address", toml_strings(list(value("listen_addr"))));
+    toml_.raw("address", toml_strings(pgbouncer_list(value("listen_addr"))));
     std::string folder = value("unix_socket_dir", "/tmp");
     if (folder.starts_with("@")) {
       note(where("unix_socket_dir"), "unix_socket_dir", "Weir has no abstract sockets: name a folder");
       folder.clear();
     }
-    if (!folder.empty()) toml_.text("unix_socket_dir", path(folder));
+    if (!folder.empty()) toml_.text("unix_socket_dir", files_.path(folder));
     write_imported("listen");
   }
 
   void write_admin() {
     toml_.table("[admin]");
-    toml_.raw("users", toml_strings(list(value("admin_users"))));
-    toml_.raw("stats_users", toml_strings(list(value("stats_users"))));
+    toml_.raw("users", toml_strings(pgbouncer_list(value("admin_users"))));
+    toml_.raw("stats_users", toml_strings(pgbouncer_list(value("stats_users"))));
   }
 
   void write_log() {
     toml_.table("[log]");
-    if (number(value("verbose", "0")).value_or(0) > 0) toml_.text("level", "debug");
-    const double period = flag(value("log_stats", "1")).value_or(true) ? number(value("stats_period", "60")).value_or(60) : 0;
+    if (pgbouncer_number(value("verbose", "0")).value_or(0) > 0) toml_.text("level", "debug");
+    const double period = pgbouncer_flag(value("log_stats", "1")).value_or(true) ? pgbouncer_number(value("stats_period", "60")).value_or(60) : 0;
     toml_.raw("stats_interval", duration(bounded(period * 1000, 0, 86'400'000, where("stats_period"), "stats_period", " ms")));
     write_imported("log");
   }
@@ -268,16 +158,16 @@ class Importer {
     }
     toml_.text("method", method_);
     toml_.text("users_file", "users.toml");
-    if (const std::string hba = value("auth_hba_file"); !hba.empty()) toml_.text("hba_file", path(hba));
+    if (const std::string hba = value("auth_hba_file"); !hba.empty()) toml_.text("hba_file", files_.path(hba));
     auth_user_ = value("auth_user");
     const std::string query = value("auth_query", kDefaultAuthQuery), database = value("auth_dbname");
-    for (const Item& d : databases_)
+    for (const PgBouncerItem& d : files_.databases)
       if (auth_user_.empty()) auth_user_ = d.get("auth_user");
     if (auth_user_.empty()) return;
     toml_.text("query", query);
     toml_.text("query_user", auth_user_);
     if (database.empty()) return;
-    if (std::any_of(databases_.begin(), databases_.end(), [&](const Item& d) { return d.name == database; }))
+    if (std::any_of(files_.databases.begin(), files_.databases.end(), [&](const PgBouncerItem& d) { return d.name == database; }))
       toml_.text("query_database", database);
     else
       note(where("auth_dbname"), "auth_dbname", "is no database that Weir serves: auth.query asks the one that the client wants");
@@ -289,25 +179,25 @@ class Importer {
     toml_.table("[tls]");
     toml_.text("client", value("client_tls_sslmode", "disable"));
     for (const auto& [name, key] : kFiles)
-      if (const std::string file = value(name); !file.empty()) toml_.text(key, path(file));
+      if (const std::string file = value(name); !file.empty()) toml_.text(key, files_.path(file));
     static const std::set<std::string, std::less<>> kKeywords{"", "default", "secure", "fast", "normal", "all"};
     if (const std::string ciphers = value("client_tls_ciphers"); !kKeywords.contains(ciphers)) toml_.text("ciphers", ciphers);
     const std::string protocols = ascii_lower(value("client_tls_protocols", "secure"));
     if (protocols == "tlsv1.3") toml_.text("min_version", "TLSv1.3");
-    for (const std::string& protocol : list(protocols))
+    for (const std::string& protocol : pgbouncer_list(protocols))
       if (protocol == "all" || protocol == "legacy" || protocol == "tlsv1.0" || protocol == "tlsv1.1")
         note(where("client_tls_protocols"), concat("client_tls_protocols = ", protocol), "TLS 1.2 is the oldest version that Weir speaks");
   }
 
   void write_pool() {
     const std::string mode = value("pool_mode", "session");
-    const double size = number(value("default_pool_size", "20")).value_or(20);
-    const double reserve = number(value("reserve_pool_timeout", "5")).value_or(5) > 0 ? number(value("reserve_pool_size", "0")).value_or(0) : 0;
+    const double size = pgbouncer_number(value("default_pool_size", "20")).value_or(20);
+    const double reserve = pgbouncer_number(value("reserve_pool_timeout", "5")).value_or(5) > 0 ? pgbouncer_number(value("reserve_pool_size", "0")).value_or(0) : 0;
     toml_.table("[pool]");
     toml_.text("mode", mode);
     write_imported("pool");
     // PgBouncer caps it as silently.
-    toml_.raw("min", std::to_string(static_cast<std::int64_t>(std::min(number(value("min_pool_size", "0")).value_or(0), size))));
+    toml_.raw("min", std::to_string(static_cast<std::int64_t>(std::min(pgbouncer_number(value("min_pool_size", "0")).value_or(0), size))));
     toml_.raw("reserve", std::to_string(bounded(reserve, 0, kMaxConnections, where("reserve_pool_size"), "reserve_pool_size", "")));
     toml_.comment("The most that PgBouncer could open on one server with the databases and users of its files. weir check --connect");
     toml_.comment("compares it with PostgreSQL's max_connections: lower it to what the server bears.");
@@ -316,12 +206,12 @@ class Importer {
 
   // Over all servers, the sum of what the databases behind one may take.
   [[nodiscard]] std::int64_t most_connections(double pool) {
-    const double everybody = number(value("max_db_connections", "0")).value_or(0);
+    const double everybody = pgbouncer_number(value("max_db_connections", "0")).value_or(0);
     std::map<std::string, double> servers;
-    for (const Item& d : databases_) {
-      const double size = d.find("pool_size") ? number(d.get("pool_size")).value_or(0) + pool - number(value("default_pool_size", "20")).value_or(20) : pool;
-      double most = size * (d.find("user") ? 1.0 : std::max<double>(1, static_cast<double>(users_.size())));
-      const double bound = number(d.get("max_db_connections")).value_or(everybody);
+    for (const PgBouncerItem& d : files_.databases) {
+      const double size = d.find("pool_size") ? pgbouncer_number(d.get("pool_size")).value_or(0) + pool - pgbouncer_number(value("default_pool_size", "20")).value_or(20) : pool;
+      double most = size * (d.find("user") ? 1.0 : std::max<double>(1, static_cast<double>(files_.users.size())));
+      const double bound = pgbouncer_number(d.get("max_db_connections")).value_or(everybody);
       if (bound > 0) most = std::min(most, bound);
       servers[concat(d.get("host"), ":", d.get("port", "5432"))] += most;
     }
@@ -331,28 +221,29 @@ class Importer {
   }
 
   void name_unlike_settings() {
-    for (const auto& [name, entry] : settings_) {
+    for (const auto& [name, entry] : files_.settings) {
       if (done_.contains(name)) continue;
       const UnlikeSetting* unlike = unlike_setting(name);
-      note(entry.where, name, unlike ? unlike->instead : "PgBouncer 1.25 has no such setting");
+      note(entry.where, name, unlike ? unlike->instead : "PgBouncer has no such setting");
     }
   }
 
   // ---- [peers] ----
 
-  void write_peer(const Item& peer) {
-    const auto id = number(peer.name);
+  void write_peer(const PgBouncerItem& peer) {
+    const auto id = pgbouncer_number(peer.name);
     if (!id || *id < 1 || *id > 255) return note(peer.where, concat("peer ", peer.name), "Weir's peers have numbers from 1 to 255");
     toml_.table("[[peer]]");
     toml_.raw("id", std::to_string(static_cast<int>(*id)));
     const std::string host = peer.get("host", "/tmp");
     toml_.text("address", host.starts_with("/") ? host : concat(host, ":", peer.get("port", "6432")));
     if (peer.find("pool_size")) note(peer.where, "pool_size of a peer", "cancel requests have their own threads");
+    name_unlike_parameters(peer, "peer", {"host", "port", "pool_size"});
   }
 
   // ---- [databases] ----
 
-  void write_database(const Item& d) {
+  void write_database(const PgBouncerItem& d) {
     toml_.table("[[database]]");
     toml_.text("name", d.name);
     write_overrides(d, {{"min_pool_size", "pool_min"}, {"reserve_pool", "pool_reserve"}, {"max_db_connections", "max_server_connections"},
@@ -362,33 +253,36 @@ class Importer {
     toml_.table("[[database.shard]]");
     toml_.text("name", "main");
     toml_.text("primary", conninfo(d));
-    name_unlike_parameters(d);
+    name_unlike_parameters(d, "database",
+                           {"host", "port", "dbname", "user", "password", "application_name", "client_encoding", "datestyle", "timezone", "pool_size",
+                            "pool_mode", "min_pool_size", "reserve_pool", "reserve_pool_size", "max_db_connections", "max_db_client_connections",
+                            "query_timeout", "transaction_timeout", "idle_transaction_timeout", "client_idle_timeout"});
   }
 
   // Settings of a database or user that override [pool]. `own`: those that only this kind of item has.
-  void write_overrides(const Item& item, std::vector<std::pair<std::string_view, std::string_view>> own) {
+  void write_overrides(const PgBouncerItem& item, std::vector<std::pair<std::string_view, std::string_view>> own) {
     own.insert(own.end(), {{"pool_size", "pool_size"}, {"reserve_pool_size", "pool_reserve"}});
     if (const std::string* mode = item.find("pool_mode")) toml_.text("pool_mode", *mode);
     for (const auto& [name, key] : own) {
       const std::string* text = item.find(name);
-      const auto n = text ? number(*text) : std::nullopt;
+      const auto n = text ? pgbouncer_number(*text) : std::nullopt;
       if (text && !n) throw Failure(concat(item.where, ": ", name, ": expected a number, got ", *text));
       const bool none_allowed = key == "pool_reserve" || key == "pool_min";
       if (n && (*n > 0 || none_allowed)) toml_.raw(key, std::to_string(bounded(*n, 0, kMaxConnections, item.where, name, "")));
     }
     for (const std::string_view name : {"query_timeout", "transaction_timeout", "idle_transaction_timeout", "client_idle_timeout"})
-      if (const auto seconds = number(item.get(name))) toml_.raw(name, duration(static_cast<std::int64_t>(*seconds * 1000)));
+      if (const auto seconds = pgbouncer_number(item.get(name))) toml_.raw(name, duration(static_cast<std::int64_t>(*seconds * 1000)));
   }
 
   // PgBouncer's bounds for every database or user; Weir's stand at each.
-  void write_bounds_of_all(const Item& item, const std::vector<std::pair<std::string_view, std::string_view>>& bounds) {
+  void write_bounds_of_all(const PgBouncerItem& item, const std::vector<std::pair<std::string_view, std::string_view>>& bounds) {
     for (const auto& [name, key] : bounds) {
-      const auto n = number(value(name, "0"));
+      const auto n = pgbouncer_number(value(name, "0"));
       if (!item.find(name) && n && *n > 0) toml_.raw(key, std::to_string(bounded(*n, 1, kMaxConnections, where(name), name, "")));
     }
   }
 
-  void write_maintenance(const Item& d) {
+  void write_maintenance(const PgBouncerItem& d) {
     const std::string user = d.get("auth_user", auth_user_);
     if (user.empty())
       return note(d.where, concat("database ", d.name),
@@ -399,13 +293,13 @@ class Importer {
   }
 
   [[nodiscard]] std::string plain_password(const std::string& user) const {
-    const auto it = secrets_.find(user);
-    return it == secrets_.end() || config::secret_kind(it->second) != config::SecretKind::plain ? "" : it->second;
+    const auto it = files_.secrets.find(user);
+    return it == files_.secrets.end() || config::secret_kind(it->second) != config::SecretKind::plain ? "" : it->second;
   }
 
-  std::string conninfo(const Item& d) {
+  std::string conninfo(const PgBouncerItem& d) {
     std::string host = d.get("host");
-    if (const auto hosts = list(host); hosts.size() > 1) {
+    if (const auto hosts = pgbouncer_list(host); hosts.size() > 1) {
       note(d.where, concat("host of database ", d.name), concat("Weir takes one host a connection string: only ", hosts[0], " is used; list replicas under replicas"));
       host = hosts[0];
     }
@@ -415,7 +309,7 @@ class Importer {
       text += concat(" user=", conninfo_value(*user));
       const std::string password = d.get("password", plain_password(*user));
       if (!password.empty()) text += concat(" password=", conninfo_value(password));
-      if (password.empty() && secrets_.contains(*user))
+      if (password.empty() && files_.secrets.contains(*user))
         note(d.where, concat("user of database ", d.name), "its password is known only as a secret: add password= to the primary's string if the server asks for it");
     }
     if (const std::string* name = d.find("application_name")) text += concat(" application_name=", conninfo_value(*name));
@@ -425,7 +319,7 @@ class Importer {
   }
 
   // A server's settings at log-in, which a client's own override.
-  static std::string server_options(const Item& d) {
+  static std::string server_options(const PgBouncerItem& d) {
     std::string options;
     for (const std::string_view name : {"client_encoding", "datestyle", "timezone"})
       if (const std::string* value = d.find(name)) {
@@ -441,48 +335,48 @@ class Importer {
     std::string text;
     if (const std::string mode = value("server_tls_sslmode"); !mode.empty()) text += concat(" sslmode=", mode);
     for (const auto& [name, key] : kFiles)
-      if (const std::string file = value(name); !file.empty()) text += concat(" ", key, "=", conninfo_value(path(file)));
+      if (const std::string file = value(name); !file.empty()) text += concat(" ", key, "=", conninfo_value(files_.path(file)));
     if (ascii_lower(value("server_tls_protocols")) == "tlsv1.3") text += " ssl_min_protocol_version=TLSv1.3";
     return text;
   }
 
-  void name_unlike_parameters(const Item& d) {
+  void name_unlike_parameters(const PgBouncerItem& item, std::string_view kind, const std::set<std::string, std::less<>>& known) {
     static const std::map<std::string_view, std::string_view> kUnlike{
         {"connect_query", "not run: write its SETs as options='-c name=value' into the primary's string, or use ALTER ROLE ... SET"},
+        {"auth_user", "Weir has one auth.query_user for all databases"},
         {"auth_query", "Weir has one auth.query for all databases"},
         {"auth_dbname", "Weir has one auth.query_database for all databases"},
         {"load_balance_hosts", "reads are spread over the replicas listed under replicas"},
+        {"query_wait_timeout", "Weir has one pool.wait_timeout for all databases and users"},
         {"server_lifetime", "Weir has one pool.lifetime for all databases"}};
-    static const std::set<std::string, std::less<>> kKnown{
-        "host", "port", "dbname", "user", "password", "application_name", "client_encoding", "datestyle", "timezone", "pool_size", "pool_mode",
-        "min_pool_size", "reserve_pool", "reserve_pool_size", "max_db_connections", "max_db_client_connections", "query_timeout",
-        "transaction_timeout", "idle_transaction_timeout", "client_idle_timeout"};
-    for (const auto& [name, text] : d.values) {
-      if (kKnown.contains(name) || (name == "auth_user" && text == auth_user_)) continue;
+    for (const auto& [name, text] : item.values) {
+      if (known.contains(name) || (name == "auth_user" && text == auth_user_)) continue;
       const auto unlike = kUnlike.find(name);
-      const std::string_view why = name == "auth_user" ? "Weir has one auth.query_user for all databases"
-                                   : unlike == kUnlike.end() ? "PgBouncer 1.25 has no such parameter" : unlike->second;
-      note(d.where, concat(name, " of database ", d.name), why);
+      note(item.where, concat(name, " of ", kind, " ", item.name), unlike == kUnlike.end() ? "PgBouncer has no such parameter" : unlike->second);
     }
   }
 
   // ---- [users] and auth_file ----
 
   void write_users() {
-    users_toml_.comment(concat("Written by weirctl import from ", ini_, " and its auth_file. It holds passwords: keep it from others."));
-    for (const Item& user : users_) {
-      const auto secret = secrets_.find(user.name);
-      if (secret == secrets_.end() && method_ != "trust") {
+    for (const PgBouncerItem& user : files_.users)
+      name_unlike_parameters(user, "user",
+                             {"pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections", "query_timeout",
+                              "transaction_timeout", "idle_transaction_timeout", "client_idle_timeout"});
+    users_toml_.comment(concat("Written by weirctl import from ", files_.ini, " and its auth_file. It holds passwords: keep it from others."));
+    for (const PgBouncerItem& user : files_.users) {
+      const auto secret = files_.secrets.find(user.name);
+      if (secret == files_.secrets.end() && method_ != "trust") {
         note(user.where, concat("user ", user.name), "is not in auth_file: give the password in users.toml, then its settings, too");
         continue;
       }
-      if (secret != secrets_.end() && method_ == "scram-sha-256" && is_md5(secret->second)) {
-        note(ini_, concat("user ", user.name), "has an md5 secret, which proves nobody by SCRAM-SHA-256 (PgBouncer refuses him, too)");
+      if (secret != files_.secrets.end() && method_ == "scram-sha-256" && is_md5(secret->second)) {
+        note(files_.ini, concat("user ", user.name), "has an md5 secret, which proves nobody by SCRAM-SHA-256 (PgBouncer refuses him, too)");
         continue;
       }
       users_toml_.table("[[user]]");
       users_toml_.text("name", user.name);
-      if (secret != secrets_.end()) users_toml_.text("password", secret->second);
+      if (secret != files_.secrets.end()) users_toml_.text("password", secret->second);
       std::swap(toml_, users_toml_);
       write_overrides(user, {{"max_user_connections", "max_server_connections"}, {"max_user_client_connections", "max_clients"}});
       write_bounds_of_all(user, {{"max_user_connections", "max_server_connections"}, {"max_user_client_connections", "max_clients"}});
@@ -493,11 +387,8 @@ class Importer {
         note(bound->where, name, "holds for the users of users.toml; those found by auth.query have no bound of their own");
   }
 
-  const std::string ini_;
-  std::map<std::string, IniEntry, std::less<>> settings_;
-  std::vector<Item> databases_, users_, peers_;
-  std::map<std::string, std::string, std::less<>> secrets_;
-  std::set<std::string, std::less<>> done_;
+  const PgBouncerFiles files_;
+  std::set<std::string, std::less<>> done_{"auth_file"};   // settings that were asked for
   std::string method_, auth_user_;
   std::vector<std::string> notes_;
   TomlText toml_, users_toml_;
@@ -505,6 +396,6 @@ class Importer {
 
 }  // namespace
 
-Imported import_pgbouncer(const std::string& ini, const std::vector<std::string>& databases) { return Importer(ini, databases).run(); }
+Imported import_pgbouncer(const std::string& ini, const std::vector<std::string>& databases) { return Importer(read_pgbouncer_files(ini, databases)).run(); }
 
 }  // namespace weir::migrate

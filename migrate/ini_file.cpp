@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "base/strings.hpp"
@@ -43,12 +42,6 @@ std::optional<std::string> take_quoted(std::string_view& text, char quote) {
   return std::nullopt;
 }
 
-std::ifstream open(const std::string& path) {
-  std::ifstream in(path);
-  if (!in || fs::is_directory(path)) throw Failure(concat(path, ": ", in ? "is a folder" : std::strerror(errno)));
-  return in;
-}
-
 class Reader {
  public:
   std::vector<IniEntry> read(const std::string& path) {
@@ -59,7 +52,7 @@ class Reader {
  private:
   void read_file(const std::string& path, int depth) {
     if (depth > kMaxDepth) throw Failure(concat(path, ": more than ", std::to_string(kMaxDepth), " files include each other"));
-    std::ifstream in = open(path);
+    std::ifstream in = open_text(path);
     std::string line;
     for (unsigned number = 1; std::getline(in, line); ++number) {
       const std::string where = concat(path, ":", std::to_string(number));
@@ -131,20 +124,10 @@ IniPairs parse_pairs(std::string_view text, const std::string& where) {
   return pairs;
 }
 
-std::vector<std::pair<std::string, std::string>> read_userlist(const std::string& path) {
-  std::vector<std::pair<std::string, std::string>> users;
-  std::ifstream in = open(path);
-  std::string line;
-  for (unsigned number = 1; std::getline(in, line); ++number) {
-    std::string_view text = trimmed(line);
-    if (text.empty() || text[0] != '"') continue;   // a comment, as PgBouncer sees it
-    const auto name = take_quoted(text, '"');
-    skip_blanks(text);
-    const auto secret = name && !text.empty() && text[0] == '"' ? take_quoted(text, '"') : std::nullopt;
-    if (!secret) throw Failure(concat(path, ":", std::to_string(number), ": expected \"name\" \"password\""));
-    users.emplace_back(*name, *secret);
-  }
-  return users;
+std::ifstream open_text(const std::string& path) {
+  std::ifstream in(path);
+  if (!in || fs::is_directory(path)) throw Failure(concat(path, ": ", in ? "is a folder" : std::strerror(errno)));
+  return in;
 }
 
 }  // namespace weir::migrate

@@ -1,7 +1,8 @@
-// PgBouncer's files: pgbouncer.ini, the connection strings in it, and userlist.txt.
+// pgbouncer.ini, and the connection strings in it.
 // https://www.pgbouncer.org/config.html
 #pragma once
 
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,7 +23,7 @@ struct IniEntry {
 using IniPairs = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] IniPairs parse_pairs(std::string_view text, const std::string& where);
 
-// Lines of "name" "secret" (a quote is doubled); what is behind them is a comment. Throws Failure.
-[[nodiscard]] std::vector<std::pair<std::string, std::string>> read_userlist(const std::string& path);
+// A text file. Throws Failure naming it.
+[[nodiscard]] std::ifstream open_text(const std::string& path);
 
 }  // namespace weir::migrate

@@ -128,7 +128,7 @@ so_reuseport = 1
     "an included file": ("%include part.ini\n[pgbouncer]\nauth_type = trust\nlogfile = /var/log/x.log\npidfile = /run/x.pid\nverbose = 1\n"
                          "log_stats = 0\nlog_connections = 0\nunheard_of = 1\n",
                          {"database.0.name": "included", "log.level": "debug", "log.stats_interval": "0", "log.connections": False},
-                         ["logfile: Weir logs to standard error", "unheard_of: PgBouncer 1.25 has no such setting"]),
+                         ["logfile: Weir logs to standard error", "unheard_of: PgBouncer has no such setting"]),
     "at the bounds": ("[databases]\napp = host=127.0.0.1 user=a\n[pgbouncer]\nauth_type = trust\nclient_login_timeout = 0\n"
                       "max_prepared_statements = 0\nserver_connect_timeout = 0\nunix_socket_dir = @x\nlisten_addr = *\n",
                       {"pool.client_login_timeout": "3600s", "pool.max_prepared_statements": 1, "pool.connect_timeout": "600s",
@@ -187,6 +187,64 @@ def test_a_pgbouncer_ini_becomes_a_weir_toml_that_passes_the_check(folder, case)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     for name in ("weir.toml", "users.toml"):
         assert stat.S_IMODE(os.stat(folder / name).st_mode) == 0o600
+
+
+# Every setting and parameter of PgBouncer's doc/config.md, 1.25.2 and what came to it until July 2026, with a value other than the default.
+SETTINGS = dict(line.split(" ", 1) for line in """\
+logfile /var/log/p.log|pidfile /run/p.pid|listen_addr 127.0.0.2|listen_port 6544|unix_socket_dir /run|unix_socket_mode 0700|unix_socket_group dba|user nobody
+pool_mode statement|max_client_conn 77|default_pool_size 7|min_pool_size 2|reserve_pool_size 3|reserve_pool_timeout 4|max_db_connections 9
+max_db_client_connections 99|max_user_connections 8|max_user_client_connections 88|server_round_robin 1|track_extra_parameters search_path
+ignore_startup_parameters options|peer_id 4|disable_pqexec 1|application_name_add_host 1|conffile /etc/p.ini|service_name p|job_name p|stats_period 30
+max_prepared_statements 50|scram_iterations 8192|auth_type md5|auth_hba_file hba.conf|auth_ident_file hba.conf|auth_file userlist.txt|auth_user lookup
+auth_query SELECT 1|auth_dbname app|auth_ldap_options x|syslog 1|syslog_ident p|syslog_facility user|log_connections 0|log_disconnections 0
+log_pooler_errors 0|log_stats 0|verbose 1|admin_users root|stats_users eye|server_reset_query DISCARD ALL|server_reset_query_always 1|server_check_delay 20
+server_check_query select 1|server_fast_close 1|server_lifetime 600|server_idle_timeout 60|server_connect_timeout 5|server_login_retry 5
+client_login_timeout 30|autodb_idle_timeout 60|pool_idle_timeout 60|dns_max_ttl 5|dns_nxdomain_ttl 5|dns_zone_check_period 5|resolv_conf /etc/r.conf
+query_wait_notify 9|login_notify_message hello|client_tls_sslmode require|client_tls_key_file server.key|client_tls_cert_file server.crt
+client_tls_ca_file ca.crt|client_tls_protocols tlsv1.3|client_tls_ciphers HIGH|client_tls13_ciphers x|client_tls_ecdhcurve none|client_tls_dheparams none
+server_tls_sslmode require|server_tls_ca_file ca.crt|server_tls_key_file server.key|server_tls_cert_file server.crt|server_tls_protocols tlsv1.3
+server_tls_ciphers HIGH|server_tls13_ciphers x|query_timeout 3|query_wait_timeout 3|cancel_wait_timeout 3|client_idle_timeout 3|idle_transaction_timeout 3
+transaction_timeout 3|suspend_timeout 3|pkt_buf 8192|max_packet_size 8192|listen_backlog 9|sbuf_loopcnt 9|so_reuseport 1|tcp_defer_accept 5
+tcp_socket_buffer 8192|tcp_keepalive 0|tcp_keepcnt 3|tcp_keepidle 3|tcp_keepintvl 3|tcp_user_timeout 3""".replace("\n", "|").split("|"))
+PARAMETERS = {
+    "databases": {"dbname": "d", "host": "127.0.0.9", "port": "5434", "user": "carol", "password": "p", "auth_user": "another", "auth_query": "x",
+                  "auth_dbname": "x", "pool_size": "3", "min_pool_size": "1", "reserve_pool": "2", "reserve_pool_size": "2", "connect_query": "x",
+                  "pool_mode": "statement", "query_wait_timeout": "3", "load_balance_hosts": "disable", "max_db_connections": "5",
+                  "max_db_client_connections": "50", "server_lifetime": "60", "client_encoding": "UTF8", "datestyle": "ISO", "timezone": "UTC",
+                  "application_name": "a", "query_timeout": "3", "transaction_timeout": "3", "idle_transaction_timeout": "3", "client_idle_timeout": "3"},
+    "users": {"pool_size": "3", "reserve_pool_size": "2", "pool_mode": "statement", "max_user_connections": "5", "query_timeout": "3",
+              "query_wait_timeout": "3", "idle_transaction_timeout": "3", "transaction_timeout": "3", "client_idle_timeout": "3",
+              "max_user_client_connections": "9"},
+    "peers": {"host": "127.0.0.9", "port": "6544", "pool_size": "9"},
+}
+
+
+def outcome_of_import(folder, settings="", of="", **parameters):
+    """What weirctl import makes of an ini with one thing more, and what it says of it."""
+    items = {"databases": ("app", {"host": "127.0.0.1", "user": "app", "auth_user": "lookup"}), "users": ("alice", {}), "peers": ("1", {})}
+    lines = []
+    for section, (item, usual) in items.items():
+        pairs = {**usual, **(parameters if section == of else {})}
+        lines += [f"[{section}]", f"{item} = " + " ".join(f"{k}={v}" for k, v in pairs.items())]
+    ini = "\n".join([*lines, "[pgbouncer]", "auth_type = trust", f"auth_file = {folder}/userlist.txt", settings])   # the last one counts
+    done = imported(folder, ini, "--force")
+    return parsed(folder), done.stderr
+
+
+def test_every_setting_of_pgbouncer_counts_or_is_named(folder):
+    (folder / "other.txt").write_text('"eve" "e"\n')
+    plain, said = outcome_of_import(folder)
+    assert not said.count("no such"), said
+    for name, value in SETTINGS.items():
+        value = f"{folder}/other.txt" if name == "auth_file" else value
+        tree, found = outcome_of_import(folder, f"{name} = {value}\n")
+        assert "no such setting" not in found, (name, found)
+        assert tree != plain or f" {name}: " in found or f" {name} = " in found, name
+    for section, parameters in PARAMETERS.items():
+        for name, value in parameters.items():
+            tree, found = outcome_of_import(folder, of=section, **{name: value})
+            assert "no such parameter" not in found, (section, name, found)
+            assert tree != plain or f" {name} of " in found, (section, name)
 
 
 def test_what_is_there_is_not_overwritten_and_the_fallback_is_served_by_name(folder):
