@@ -38,7 +38,8 @@ endfunction()
 # weir_test_limits(<test> <label> <seconds> [<environment>...])
 function(weir_test_limits test label seconds)
   math(EXPR limit "${seconds} * ${WEIR_SLOW}")
-  set_tests_properties(${test} PROPERTIES LABELS ${label} TIMEOUT ${limit} ENVIRONMENT "WEIR_SLOW=${WEIR_SLOW};${ARGN}")
+  set_tests_properties(${test} PROPERTIES LABELS ${label} TIMEOUT ${limit}
+    ENVIRONMENT "WEIR_SLOW=${WEIR_SLOW};LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0;${ARGN}")
 endfunction()
 
 # weir_unit_test(<name> SOURCES ... DEPS ...): needs nothing but itself. weir_pgtest: starts PostgreSQL.
