@@ -205,6 +205,9 @@ constexpr Row<Sharding> kSharding[]{
         "Version of the bucket map; it must equal every shard's identity row. Raised when buckets move."),
     row<&Sharding::unlisted_tables>("unlisted_tables", {},
                                     "Tables without a rule live on the home shard (the first listed), or are refused."),
+    row<&Sharding::in_doubt_after>(
+        "in_doubt_after", {.limits = {.min = kSecond, .max = kHour}},
+        "How old a prepared transaction without a decision is when its coordinator is taken for dead and it is rolled back (see consistency.md)."),
 };
 
 constexpr Row<Shard> kShard[]{
@@ -298,7 +301,6 @@ constexpr LaterKey kLater[]{
     {"database.sharding", "mode", "\"route\"", "statements are always routed"},
     {"database.sharding", "multi_shard_snapshot", "", "a transaction stays on one shard; leave the key out"},
     {"database.sharding", "multi_shard_lock_timeout", "", "a transaction stays on one shard; leave the key out"},
-    {"database.sharding", "in_doubt_after", "", "a transaction stays on one shard; leave the key out"},
     {"database.sharding", "map_lease", "", "the bucket map is the one in this file; leave the key out"},
     {"database.table", "default_key", "", "let each INSERT carry its key"},
     {"database.reads", "in_transaction", "\"primary\"", "transactions always read from the primary"},

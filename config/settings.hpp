@@ -167,6 +167,7 @@ struct Sharding {
   std::uint32_t buckets = 4096;       // power of two for hash
   std::uint64_t map_version = 1;      // raised by scripts/move-buckets; stored in every shard's identity row
   UnlistedTables unlisted_tables = UnlistedTables::home;
+  Millis in_doubt_after{10'000};      // then recovery takes a distributed transaction's coordinator for dead
 };
 
 struct Reads {

@@ -16,6 +16,8 @@ void PgConnDeleter::operator()(PGconn* conn) const noexcept {
   PQfinish(conn);
 }
 
+void PgResultDeleter::operator()(PGresult* result) const noexcept { PQclear(result); }
+
 namespace {
 
 std::string trimmed(std::string_view text) {
@@ -98,14 +100,27 @@ Result<PgConn> connect_blocking(const ConnParams& given, const Credentials& cred
   return conn;
 }
 
-RunQuery run_query_by(PGconn* conn) {
-  return [conn](const std::string& sql) -> Result<std::vector<QueryRow>> {
-    const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(conn, sql.c_str()), &PQclear);
+PgResult exec_until(PGconn* conn, const std::string& sql, Deadline deadline) {
+  PgResult result;
+  if (PQsendQuery(conn, sql.c_str()) != 1) return nullptr;
+  for (;;) {
+    while (PQisBusy(conn) != 0)
+      if (!wait_for(PQsocket(conn), POLLIN, deadline) || PQconsumeInput(conn) != 1) return nullptr;
+    PGresult* next = PQgetResult(conn);
+    if (!next) return result;
+    result.reset(next);
+  }
+}
+
+RunQuery run_query_by(PGconn* conn, Deadline deadline) {
+  return [conn, deadline](const std::string& sql) -> Result<std::vector<QueryRow>> {
+    const PgResult result = exec_until(conn, sql, deadline);
     const ExecStatusType status = PQresultStatus(result.get());
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
       const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-      Error e(code ? SqlState::parse(code) : sqlstate::kConnectionFailure, trimmed(PQerrorMessage(conn)));
-      e.connection_spoilt = PQstatus(conn) == CONNECTION_BAD;
+      std::string why = trimmed(PQerrorMessage(conn));
+      Error e(code ? SqlState::parse(code) : sqlstate::kConnectionFailure, why.empty() ? "no answer in time" : std::move(why));
+      e.connection_spoilt = !result || PQstatus(conn) == CONNECTION_BAD;
       return e;
     }
     std::vector<QueryRow> rows(static_cast<std::size_t>(PQntuples(result.get())));

@@ -20,6 +20,7 @@
 #include "wire/scram_client.hpp"
 
 typedef struct pg_conn PGconn;
+typedef struct pg_result PGresult;
 
 namespace weir::pool {
 
@@ -27,6 +28,9 @@ struct PgConnDeleter {
   void operator()(PGconn* conn) const noexcept;
 };
 using PgConn = std::unique_ptr<PGconn, PgConnDeleter>;
+struct PgResultDeleter {
+  void operator()(PGresult* result) const noexcept;
+};
 
 // Who logs in, and what proves it; what is not known is empty. A server that asks for nothing needs none of it.
 struct Credentials {
@@ -46,7 +50,11 @@ using QueryRow = std::vector<std::optional<std::string>>;
 using RunQuery = std::function<Result<std::vector<QueryRow>>(const std::string& sql)>;
 // Is this server the right one? Asked in every new connection; its error refuses it.
 using LoginCheck = std::function<Result<void>(const RunQuery&)>;
-[[nodiscard]] RunQuery run_query_by(PGconn* conn);
+// Waits for each answer until the deadline at most; then the error is connection_spoilt, and `conn` is to be closed.
+[[nodiscard]] RunQuery run_query_by(PGconn* conn, Deadline deadline = Deadline::never());
+// PQexec with a deadline: it would block for ever on a machine that vanished. Null: no answer in time, or the connection is lost.
+using PgResult = std::unique_ptr<PGresult, PgResultDeleter>;
+[[nodiscard]] PgResult exec_until(PGconn* conn, const std::string& sql, Deadline deadline);
 
 // Blocks the calling thread until logged in, refused, or the deadline. Every parameter is explicit; `overrides` win over
 // the backend's own. Errors carry the server's SQLSTATE where it sent one, else 08006 with connection_spoilt.

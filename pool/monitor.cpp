@@ -1,7 +1,6 @@
 #include "pool/monitor.hpp"
 
 #include <libpq-fe.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -22,25 +21,6 @@ constexpr const char* kProbe =
     "     ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END, "
     "EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE pid IS NOT NULL), "
     "(SELECT timeline_id FROM pg_control_checkpoint())";
-
-using PgResult = std::unique_ptr<PGresult, decltype(&PQclear)>;
-
-// PQexec with a deadline: it would block for ever on a machine that vanished.
-PgResult exec_until(PGconn* conn, const char* sql, Deadline deadline) {
-  PgResult result(nullptr, &PQclear);
-  if (PQsendQuery(conn, sql) != 1) return result;
-  while (true) {
-    while (PQisBusy(conn)) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left(Clock::now())).count();
-      pollfd p{PQsocket(conn), POLLIN, 0};
-      if (left <= 0 || ::poll(&p, 1, static_cast<int>(left)) <= 0) return PgResult(nullptr, &PQclear);
-      if (PQconsumeInput(conn) != 1) return PgResult(nullptr, &PQclear);
-    }
-    PGresult* next = PQgetResult(conn);
-    if (!next) return result;
-    result.reset(next);
-  }
-}
 
 policy::Probe unreachable(std::string why) {
   policy::Probe p;

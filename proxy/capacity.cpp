@@ -26,7 +26,7 @@ Capacity::Capacity(const config::Settings& settings)
     const unsigned pool = database.pool_size.value_or(settings.pool.size) + database.pool_reserve.value_or(settings.pool.reserve);
     for (const config::Shard& shard : database.shards) {
       Server& primary = servers_[server_of(shard.primary)];
-      primary.reserve += 2 * generations;   // a monitor and a listener
+      primary.reserve += (database.sharding ? 3 : 2) * generations;   // a monitor, a listener, and recovery
       primary.pools += pool;
       for (const config::Replica& replica : shard.replicas) {
         Server& server = servers_[server_of(replica.conninfo)];
@@ -55,7 +55,7 @@ std::string Capacity::mistake(const std::string& server, std::int64_t connection
   return concat("gives ", std::to_string(connections), " connections (max_connections less those reserved), but Weir may take ",
                 std::to_string(needed(server)), ": ", proxies_ == 1 ? "" : concat(std::to_string(proxies_), " proxies x ("),
                 "pool.max_per_backend = ", std::to_string(bound_), " and ", std::to_string(of.reserve),
-                " for monitoring, listening and cancelling", proxies_ == 1 ? "" : ")", "; raise max_connections to ",
+                " for monitoring, listening, recovery and cancelling", proxies_ == 1 ? "" : ")", "; raise max_connections to ",
                 std::to_string(needed(server)), " and those reserved, or lower pool.max_per_backend to ",
                 std::to_string(std::max<std::int64_t>(possible, 1)), " (its pools are sized ", std::to_string(of.pools), " for each user)");
 }

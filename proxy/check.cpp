@@ -300,9 +300,10 @@ class DatabaseCheck {
     if (database_.sharding && database_.shards.size() > 1 && facts.prepared_transactions == 0)
       findings_.warning(
           at,
-          "max_prepared_transactions is 0: transactions over several shards (a later version) will need about "
-          "as many as pool.max_per_backend");
+          "max_prepared_transactions is 0: transactions that write to this shard and another need about as many as "
+          "pool.max_per_backend; set it in postgresql.conf and restart the server");
     check_identity(at, shard, *connection);
+    check_recovery(at, *connection);
     check_catalog(at, shard, *connection);
   }
 
@@ -343,6 +344,24 @@ class DatabaseCheck {
     if ((*found)->cluster != cluster_)
       findings_.error(at, concat("is a shard of cluster ", (*found)->cluster, ", the ones before are of ", cluster_,
                                  ": correct the connection string"));
+  }
+
+  // Whether distributed transactions could be decided there, and recovered by the maintenance user.
+  void check_recovery(const std::string& at, Connection& connection) {
+    if (!database_.sharding) return;
+    const auto rows = connection.query(
+        "SELECT to_regnamespace('weir') IS NULL, to_regprocedure('weir.abort(text)') IS NULL, "
+        "has_function_privilege(to_regprocedure('weir.abort(text)'), 'EXECUTE') AND has_table_privilege(to_regclass('weir.decision'), 'SELECT') "
+        "AND has_table_privilege(to_regclass('weir.decision'), 'DELETE'), current_user");
+    if (!rows) return findings_.error(at, concat("reading schema weir: ", rows.error().message));
+    const Row& row = rows->at(0);
+    if (row[0] == "t") return;   // told as a missing identity
+    if (row[1] == "t") {
+      findings_.warning(at, "schema weir is of an earlier version: run `weirctl init -c weir.toml`");
+    } else if (row[2] != "t") {
+      findings_.warning(at, concat("user ", row[3].value_or(""),
+                                   " cannot recover distributed transactions: it must be the owner of schema weir, or a member of that role"));
+    }
   }
 
   void check_catalog(const std::string& at, const config::Shard& shard, Connection& connection) {

@@ -85,6 +85,7 @@ ConsoleTable show_routes(Proxy& proxy);
 ConsoleTable show_breakers(Proxy& proxy);
 ConsoleTable show_buckets(Proxy& proxy);
 ConsoleTable show_limits(Proxy& proxy);
+ConsoleTable show_in_doubt(Proxy& proxy);
 
 // Text of a cell.
 [[nodiscard]] std::string console_number(std::uint64_t value);

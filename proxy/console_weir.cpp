@@ -1,4 +1,4 @@
-// Views of Weir's own: shards, backends, breakers, buckets, limits.
+// Views of Weir's own: shards, backends, breakers, buckets, limits, transactions in doubt.
 #include <algorithm>
 #include <map>
 
@@ -121,6 +121,14 @@ ConsoleTable show_limits(Proxy& proxy) {
   table.rows.push_back({"clients", "all", num(proxy.clients()), num(topology->settings->listen.max_clients), std::nullopt});
   for (const auto& [server, budget] : proxy.pools().budgets())
     table.rows.push_back({"server_connections", server, num(budget->used()), num(budget->bound()), num(budget->high_water())});
+  return table;
+}
+
+// Prepared transactions of distributed commits that are not finished yet.
+ConsoleTable show_in_doubt(Proxy& proxy) {
+  ConsoleTable table{{"database", "shard", "gid", "owner", "age_ms", "state"}, {}};
+  for (const InDoubt& t : proxy.recovery().seen().transactions)
+    table.rows.push_back({t.database, t.shard, t.gid, t.owner, num(console_micros(t.age) / 1000), t.state});
   return table;
 }
 

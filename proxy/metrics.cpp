@@ -138,6 +138,26 @@ void collect_topology(MetricFamilies& m, Proxy& proxy) {
     if (d.sharded()) maps.add(of_database(d.config->name), d.map->version());
 }
 
+void collect_recovery(MetricFamilies& m, Proxy& proxy) {
+  const TopologyRef topology = proxy.topology();
+  const Recovery::Seen seen = proxy.recovery().seen();
+  std::map<std::pair<std::string, std::string>, std::uint64_t> waiting;
+  for (const DatabaseState& d : topology->databases)
+    for (const config::Shard& s : d.config->shards)
+      if (d.sharded()) waiting[{d.config->name, s.name}] = 0;
+  for (const InDoubt& t : seen.transactions) ++waiting[{t.database, t.shard}];
+  auto in_doubt = m.gauge("weir_in_doubt_transactions", "Prepared transactions of distributed commits that recovery has yet to finish.");
+  for (const auto& [name, n] : waiting) in_doubt.add({{"database", name.first}, {"shard", name.second}}, n);
+  auto finished = m.counter("weir_recovered_transactions_total", "Prepared transactions that recovery finished, by outcome.");
+  for (const DatabaseState& d : topology->databases) {
+    if (!d.sharded()) continue;
+    const auto found = seen.finished.find(d.config->name);
+    const Recovery::Counts counts = found == seen.finished.end() ? Recovery::Counts{} : found->second;
+    finished.add(with(of_database(d.config->name), "outcome", "commit"), counts.committed);
+    finished.add(with(of_database(d.config->name), "outcome", "abort"), counts.rolled_back);
+  }
+}
+
 // ---- backends ----
 
 void collect_traffic(MetricFamilies& m, Proxy& proxy) {
@@ -255,6 +275,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(Proxy& proxy) {
   collect_databases(m, proxy);
   collect_plan_caches(m, seen);
   collect_topology(m, proxy);
+  collect_recovery(m, proxy);
   collect_traffic(m, proxy);
   collect_connections(m, backends, seen);
   collect_health(m, backends);

@@ -126,6 +126,7 @@ Result<void> Proxy::start_threads(Inheritance inherited) {
                                          [this](const std::string& d, std::shared_ptr<const schema::Catalog> c, const std::string& problem) {
                                            on_catalog(d, std::move(c), problem);
                                          });
+  recovery_ = std::make_unique<Recovery>([this] { return this->topology(); });
   // Ready means: catalogs are there and replicas are known, if they can be had within a moment.
   catalogs_->wait_first_round(Deadline::after(Clock::now(), std::chrono::seconds(10)));
   (void)monitor_->wait_first_round(Deadline::after(Clock::now(), std::chrono::seconds(3)));
@@ -144,6 +145,7 @@ Proxy::~Proxy() {
   }
   http_.reset();
   stats_line_.reset();
+  recovery_.reset();
   catalogs_.reset();
   monitor_.reset();
   console_jobs_.reset();

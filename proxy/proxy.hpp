@@ -24,6 +24,7 @@
 #include "proxy/handover.hpp"
 #include "proxy/http_server.hpp"
 #include "proxy/listeners.hpp"
+#include "proxy/recovery.hpp"
 #include "proxy/session.hpp"
 #include "proxy/topology.hpp"
 #include "proxy/worker.hpp"
@@ -125,6 +126,7 @@ class Proxy {
   bool cancel_own(const wire::CancelKey& key);
   // Sends a CancelRequest for what `server` runs now; the session is told when it was delivered.
   void send_cancel(const pool::Server& server, unsigned worker, std::uint64_t session);
+  [[nodiscard]] Recovery& recovery() { return *recovery_; }
   void schema_may_have_changed(const std::string& database) { catalogs_->refresh_soon(database); }
   void run_console(std::string sql, bool may_change, unsigned worker, std::uint64_t session);
   [[nodiscard]] static std::string console_version();
@@ -188,6 +190,7 @@ class Proxy {
   std::unique_ptr<pool::Connector> handshakes_;   // as many threads as workers, from the first TLS client on
   std::unique_ptr<pool::Monitor> monitor_;
   std::unique_ptr<Catalogs> catalogs_;
+  std::unique_ptr<Recovery> recovery_;
   std::mutex http_mutex_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<StatsLine> stats_line_;

@@ -38,7 +38,7 @@ def http(plain_clusters):
 
 @pytest.fixture(scope="module")
 def live(http):
-    return scrape(http).names() | {"weir_bucket_map_version"}  # a sharded database's
+    return scrape(http).names() | {"weir_bucket_map_version", "weir_in_doubt_transactions", "weir_recovered_transactions_total"}  # a sharded database's
 
 
 @pytest.fixture(scope="module")

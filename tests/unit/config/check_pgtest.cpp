@@ -170,6 +170,18 @@ TEST_F(CheckConnect, AShardThatWasNeverInitialisedGetsAHint) {
   EXPECT_THAT(outcome.text, AllOf(HasSubstr("error: " + at(1, "primary", primary(1))), HasSubstr("weirctl init")));
 }
 
+TEST_F(CheckConnect, WhatRecoveryWillLackIsTold) {
+  execute(primary(0), "DROP ROLE IF EXISTS bystander; CREATE ROLE bystander LOGIN; GRANT USAGE ON SCHEMA public TO bystander");
+  execute(primary(1), "DROP ROLE IF EXISTS bystander; CREATE ROLE bystander LOGIN; DROP FUNCTION weir.abort(text)");
+  Wanted wanted = good();
+  wanted.database = "maintenance = 'user=bystander'";
+  const Outcome outcome = check(wanted);
+  EXPECT_THAT(outcome.text, HasSubstr("warning: " + at(0, "primary", primary(0)) + "user bystander cannot recover distributed transactions"));
+  EXPECT_THAT(outcome.text, HasSubstr("warning: " + at(1, "primary", primary(1)) + "schema weir is of an earlier version: run `weirctl init"));
+  execute(primary(0), "DROP OWNED BY bystander; DROP ROLE bystander");
+  execute(primary(1), "DROP ROLE bystander");
+}
+
 TEST_F(CheckConnect, ShardsOfTwoClustersAndOtherMapVersionsAreTold) {
   initialise(1, kClusterB, "s1");
   EXPECT_THAT(check(good()).text,
@@ -208,7 +220,7 @@ TEST_F(CheckConnect, TheBoundMustFitIntoMaxConnections) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.text, HasSubstr("error: " + at(0, "primary", primary(0)) +
                                       "gives 97 connections (max_connections less those reserved), "
-                                      "but Weir may take 99: pool.max_per_backend = 95 and 4 for monitoring"));
+                                      "but Weir may take 100: pool.max_per_backend = 95 and 5 for monitoring"));
 }
 
 TEST_F(CheckConnect, SchemaDifferencesAreErrorsAndAdviceIsAWarning) {

@@ -30,6 +30,13 @@ TEST(Capacity, CountsABoundForTheServerAndAReserveForEachBackend) {
   EXPECT_EQ(capacity.needed("db2:5433"), 50 + 2 + 2);       // nobody listens on a replica
 }
 
+TEST(Capacity, AShardsPrimaryHasOneMoreForRecovery) {
+  config::Settings settings = two_databases_on_one_server();
+  settings.databases[0].sharding.emplace();
+  EXPECT_EQ(Capacity(settings).needed("db1:5432"), 50 + 2 * 2 + 1 + 2);
+  EXPECT_EQ(Capacity(settings).needed("db2:5433"), 50 + 2 + 2);
+}
+
 TEST(Capacity, EveryPeerTakesAsMuch) {
   config::Settings settings = two_databases_on_one_server();
   settings.peers.resize(2);
