@@ -33,6 +33,7 @@ class SqlState {
 };
 
 namespace sqlstate {
+inline constexpr SqlState kWarning{"01000"};
 inline constexpr SqlState kFeatureNotSupported{"0A000"};       // cannot be routed or merged exactly
 inline constexpr SqlState kProtocolViolation{"08P01"};
 inline constexpr SqlState kConnectionFailure{"08006"};          // server lost, nothing was written

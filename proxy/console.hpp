@@ -86,6 +86,7 @@ ConsoleTable show_breakers(Proxy& proxy);
 ConsoleTable show_buckets(Proxy& proxy);
 ConsoleTable show_limits(Proxy& proxy);
 ConsoleTable show_in_doubt(Proxy& proxy);
+ConsoleTable show_listeners(Proxy& proxy);
 
 // Text of a cell.
 [[nodiscard]] std::string console_number(std::uint64_t value);

@@ -132,4 +132,20 @@ ConsoleTable show_in_doubt(Proxy& proxy) {
   return table;
 }
 
+// Who is listened for: a row a channel, then a row a server connection that listens.
+ConsoleTable show_listeners(Proxy& proxy) {
+  ConsoleTable table{{"database", "user", "client_encoding", "channel", "clients", "shard", "server_pid", "state"}, {}};
+  const ListenHub::Survey survey = proxy.listen_hub().survey();
+  const auto row = [&](const ListenLogin& l) -> Row& { return table.rows.emplace_back(Row{l.database, l.user, l.encoding}); };
+  for (const ListenerInfo& i : survey.channels) {
+    Row& cells = row(i.login);
+    cells.insert(cells.end(), {i.channel, num(i.clients), std::nullopt, std::nullopt, std::nullopt});
+  }
+  for (const ListenConnectionInfo& i : survey.connections) {
+    Row& cells = row(i.login);
+    cells.insert(cells.end(), {std::nullopt, std::nullopt, i.shard, num(static_cast<std::uint64_t>(i.backend_pid)), i.backend_pid != 0 ? "listens" : "away"});
+  }
+  return table;
+}
+
 }  // namespace weir::proxy

@@ -7,10 +7,9 @@
 namespace weir::proxy {
 
 enum class Kept : std::uint8_t {
-  table = 1,          // a temporary table or other object (askable, as the next three are)
+  table = 1,          // a temporary table or other object (askable, as the next two are)
   lock = 2,           // a session's advisory lock
   cursor = 4,         // a cursor WITH HOLD
-  channel = 8,        // LISTEN in code that nobody has looked into
   for_good = 16,      // what nobody can ask for: until DISCARD ALL or the end
   sequence = 32,      // currval and lastval: given up when somebody waits for a server
   session_mode = 64,
@@ -20,7 +19,7 @@ class KeptSet {
  public:
   void add(Kept kept) { bits_ |= static_cast<std::uint8_t>(kept); }
   void add(KeptSet other) { bits_ |= other.bits_; }
-  void remove_askable() { bits_ &= static_cast<std::uint8_t>(~(1U | 2U | 4U | 8U)); }
+  void remove_askable() { bits_ &= static_cast<std::uint8_t>(~(1U | 2U | 4U)); }
   [[nodiscard]] bool has(Kept kept) const { return (bits_ & static_cast<std::uint8_t>(kept)) != 0; }
   [[nodiscard]] bool only(Kept kept) const { return bits_ == static_cast<std::uint8_t>(kept); }
   [[nodiscard]] bool empty() const { return bits_ == 0; }

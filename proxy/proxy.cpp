@@ -106,6 +106,7 @@ Result<void> Proxy::start_threads(Inheritance inherited) {
   for (unsigned w = 0; w < loops.size(); ++w)
     loops[w]->set_idle_event([this, w](std::uint64_t tag) { pools_->idle_event(w, tag); });
   cancels_ = std::make_unique<Cancels>();
+  listen_hub_ = std::make_unique<ListenHub>([this] { return this->topology(); });
   console_jobs_ = std::make_unique<pool::Connector>(kConsoleThreads);
   authenticator_.set_users(settings);
   auth_query_ = std::make_unique<AuthQuery>(authenticator_);
@@ -151,6 +152,7 @@ Proxy::~Proxy() {
   console_jobs_.reset();
   for (auto& worker : workers_) worker->stop();
   // Sessions used them to the last; what they still have to tell goes to loops that run no more.
+  listen_hub_.reset();
   auth_query_.reset();
   cancels_.reset();
   handshakes_.reset();

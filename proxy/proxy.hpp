@@ -23,6 +23,7 @@
 #include "proxy/catalogs.hpp"
 #include "proxy/handover.hpp"
 #include "proxy/http_server.hpp"
+#include "proxy/listen_hub.hpp"
 #include "proxy/listeners.hpp"
 #include "proxy/recovery.hpp"
 #include "proxy/session.hpp"
@@ -132,6 +133,7 @@ class Proxy {
   [[nodiscard]] static std::string console_version();
   // One step of a TLS handshake (up to milliseconds of CPU), on a thread where no client waits for it.
   void run_handshake(std::function<void()> step);
+  [[nodiscard]] ListenHub& listen_hub() { return *listen_hub_; }
   [[nodiscard]] ClientPlaces& client_places() { return client_places_; }
   // Counts a client that has sent its StartupMessage against max_clients. False: there are as many already.
   [[nodiscard]] bool admit_client();
@@ -184,6 +186,7 @@ class Proxy {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<pool::Pools> pools_;
   std::unique_ptr<Cancels> cancels_;
+  std::unique_ptr<ListenHub> listen_hub_;
   std::unique_ptr<pool::Connector> console_jobs_;
   std::unique_ptr<AuthQuery> auth_query_;
   std::once_flag handshakes_made_;

@@ -130,6 +130,7 @@ void Proxy::publish_locked(std::shared_ptr<Topology> next) {
   next->version = topology_->version + 1;
   topology_ = next;
   for (auto& worker : workers_) worker->loop().post([w = worker.get(), topology = topology_] { w->set_topology(topology); });
+  listen_hub_->topology_changed();
 }
 
 void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem) {

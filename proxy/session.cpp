@@ -73,6 +73,14 @@ net::Task<> Session::serve() {
       planned = true;
       plan_batch(end);
       if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
+      if (must_subscribe()) {
+        co_await subscribe_channels();
+        if (plan_is_stale()) {
+          take_plan_back();
+          planned = false;
+          continue;
+        }
+      }
       if (answer_locally(end)) {
         if (end != BatchEnd::flush) database_->stats.local_queries.add();
         ++local_in_turn_;
@@ -117,6 +125,7 @@ net::Task<> Session::serve() {
     aside_ = false;
     if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
+    if (listening_) deliver_notifications();
     // A client that asks and never reads: what the proxy itself answers is bounded, too.
     if (local_in_turn_ >= kLocalAtOnce) co_await yield();
     while (out_.size() > kMaxControl) {
@@ -306,6 +315,7 @@ net::Task<Session::BatchEnd> Session::read_batch() {
     if (in_.empty() && in_.capacity() > kKeptBuffer) in_.release();
     stash();
     co_await waiter_.wait();
+    if (listening_) deliver_notifications();
     for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
       if (server && !process_idle_server(*server)) co_return BatchEnd::closed;
   }
@@ -362,6 +372,7 @@ net::Task<> Session::finish() {
   client_dead_ = true;   // replies still owed are read and thrown away
   out_.clear();
   conduit_.reset();
+  listening_.reset();
   if (server_ && !server_broken_) co_await drain();
   if (server_ && (server_broken_ || !expected_.empty() || !to_server_.empty() || mid_sequence_)) drop_server();
   const bool in_block = transaction_ == Transaction::open || transaction_ == Transaction::failed || settings_error_;

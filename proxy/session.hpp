@@ -22,6 +22,7 @@
 #include "pool/pool.hpp"
 #include "proxy/auth_query.hpp"
 #include "proxy/kept.hpp"
+#include "proxy/listening.hpp"
 #include "proxy/portals.hpp"
 #include "proxy/reply_queue.hpp"
 #include "proxy/settings_state.hpp"
@@ -86,6 +87,9 @@ class Session {
   void cancel_delivered(bool certain);
   // What the admin console answers to this (console) session's query.
   void console_answer(ByteBuffer answer);
+  // The hub's answer to a request (null: it listens), and what it hears.
+  void subscribed(std::uint64_t ticket, const Error* error);
+  void notified(const Delivery& delivery);
   // Somebody waits for a server of `pool`: one that is kept for a sequence's value only goes back.
   void give_up_soft_pin(const pool::Pool& pool);
   [[nodiscard]] ClientInfo info() const;
@@ -128,6 +132,7 @@ class Session {
     Held<Error> error;              // the op at `error_at` fails with it
     std::size_t error_at = 0;
     bool check_only = false;        // text our parser rejects on a sharded database: Parse alone
+    bool channels = false;          // it listens
   };
   // unprepared: the server refused the session's settings, and with them the batch.
   enum class Outcome : std::uint8_t { done, retry, closed, unprepared };
@@ -207,6 +212,7 @@ class Session {
   void plan_execute(Op& op, ByteView body);
   PreparedStatement* find_statement(Op& op, std::string_view name);
   void refresh_context();
+  void note_channels(const router::Plan& plan);
   void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
   void use_shard(schema::ShardId shard);
@@ -337,6 +343,20 @@ class Session {
   void set_soft(bool soft);
   [[nodiscard]] bool keep_server();
   pool::Server* unpin();
+
+  // --- LISTEN (session_listen.cpp) ---
+  [[nodiscard]] bool must_subscribe() const;
+  [[nodiscard]] bool batch_may_commit() const;
+  net::Task<> subscribe_channels();
+  [[nodiscard]] Result<void> open_listening();
+  [[nodiscard]] std::optional<std::string> listening_encoding() const;
+  [[nodiscard]] net::Task<Held<Error>> ask_hub(std::vector<std::string> channels, bool live, bool waits);
+  void follow_channels(router::Verb verb, const std::string& name);
+  void follow_channels_of_text(const router::Plan& plan, std::uint32_t statement, std::string_view tag);
+  void end_channels(bool committed);
+  void settle_channels();
+  net::Task<> take_over_channels(std::vector<std::string> found);
+  void deliver_notifications();
 
   // --- sending (session_send.cpp) ---
   void translate(BatchEnd end);
@@ -523,6 +543,7 @@ class Session {
   std::vector<std::pair<std::string, std::string>>* own_parameters_ = nullptr;
   std::vector<std::string>* own_row_ = nullptr;   // the last row of it, if asked for
   OwnRows* own_rows_ = nullptr;
+  std::unique_ptr<Listening> listening_;   // null: it has never listened
   TimePoint transaction_began_{};
 
   // the client, from its login on

@@ -26,18 +26,17 @@ constexpr std::string_view kAskHolds =
     " UNION ALL SELECT 'holds', 'lock', EXISTS (SELECT FROM pg_catalog.pg_locks"
     " WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid())::pg_catalog.text"
     " UNION ALL SELECT 'holds', 'cursor', EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)::pg_catalog.text"
-    " UNION ALL SELECT 'holds', 'channel', EXISTS (SELECT FROM pg_catalog.pg_listening_channels())::pg_catalog.text";
+    " UNION ALL SELECT 'channel', c, '' FROM pg_catalog.pg_listening_channels() c";
 
 constexpr std::pair<Kept, std::string_view> kReasons[] = {
     {Kept::table, "temporary table"},   {Kept::lock, "advisory lock"},       {Kept::cursor, "cursor WITH HOLD"},
-    {Kept::channel, "LISTEN"},          {Kept::for_good, "session state"},   {Kept::sequence, "sequence value"},
+    {Kept::for_good, "session state"},   {Kept::sequence, "sequence value"},
     {Kept::session_mode, "session mode"}};
 
 std::optional<Kept> kept_of(std::string_view name) {
   if (name == "table") return Kept::table;
   if (name == "lock") return Kept::lock;
   if (name == "cursor") return Kept::cursor;
-  if (name == "channel") return Kept::channel;
   return std::nullopt;
 }
 
@@ -120,7 +119,12 @@ net::Task<> Session::ask_server() {
     co_return;
   }
   if (asks.settings) learn_settings(rows);
-  if (asks.holds) found_ = holds_in(rows);
+  if (!asks.holds) co_return;
+  found_ = holds_in(rows);
+  std::vector<std::string> channels;
+  for (const auto& row : rows)
+    if (row.size() == 3 && row[0] == "channel" && row[1]) channels.push_back(*row[1]);
+  if (!channels.empty()) co_await take_over_channels(std::move(channels));
 }
 
 // The server's word on what is set is the session's state now. (Its transaction is over: there is nothing to undo.)

@@ -22,6 +22,8 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
     case Verb::rollback_to_savepoint: return "ROLLBACK";
     case Verb::savepoint: return "SAVEPOINT";
     case Verb::release_savepoint: return "RELEASE";
+    case Verb::listen: return "LISTEN";
+    case Verb::unlisten: return "UNLISTEN";
     case Verb::set_local:
     case Verb::set_transaction: return "SET";
     case Verb::deallocate: return "DEALLOCATE";
@@ -37,8 +39,6 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
     case Verb::reset:
     case Verb::reset_all:
     case Verb::execute:
-    case Verb::listen:
-    case Verb::unlisten:
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return "";
@@ -70,6 +70,7 @@ bool Session::ends_failed_transaction() const {
 }
 
 void Session::leave_transaction(bool committed) {
+  end_channels(committed);
   committed ? settings_.commit() : settings_.rollback();
   if (!committed) lost_by_reset_.clear();
   set_locally_ = false;
@@ -97,6 +98,8 @@ bool Session::is_local(const Plan& plan) const {
     case Verb::set_transaction: return transaction_ == Transaction::held;
     case Verb::deallocate:
     case Verb::deallocate_all: return true;
+    case Verb::listen:
+    case Verb::unlisten: return mode_ != config::PoolMode::session && transaction_ != Transaction::failed;
     case Verb::discard_all: return transaction_ == Transaction::none && !pinned_ && !server_ && settings_.at_start();   // else a server reports what changes
     case Verb::query:
     case Verb::dml:
@@ -107,8 +110,6 @@ bool Session::is_local(const Plan& plan) const {
     case Verb::reset_all:
     case Verb::prepare:
     case Verb::execute:
-    case Verb::listen:
-    case Verb::unlisten:
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return false;
@@ -134,6 +135,7 @@ void Session::end_held(const Plan& plan) {
 }
 
 void Session::run_local(const Plan& plan, std::string_view sql) {
+  if (plan.verb != Verb::commit && plan.verb != Verb::rollback) follow_channels(plan.verb, plan.setting);
   switch (plan.verb) {
     case Verb::begin:
       if (transaction_ != Transaction::none) {
@@ -207,8 +209,10 @@ bool Session::answer_locally(BatchEnd end) {
     fail_on_server_at(transaction_is_aborted());
     return false;
   }
+  if (end == BatchEnd::flush && decision_.channels) all_local = false;   // the sequence it belongs to may fail yet
   if (mid_sequence_ || !all_local) return false;
   answer_local_ops(ops_.size());
+  if (!in_transaction()) end_channels(true);
   return true;
 }
 

@@ -341,6 +341,7 @@ void Session::plan_execute(Op& op, ByteView body) {
   const Portal* portal = portals_.find(execute->portal);
   if (!portal) return;
   op.plan = portal->plan;
+  note_channels(*op.plan);
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
 }
 
@@ -358,6 +359,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   decision_.read_only &= plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty;
   decision_.writes |= may_write(plan);
   if (!is_tracked(plan.verb)) decision_.effects.add(plan.effects);
+  note_channels(plan);
   if (mode_ == config::PoolMode::statement && plan.verb == Verb::begin)   // one within a text is seen when it is over: on_ready_for_query
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
@@ -385,6 +387,13 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   if (!route->shards.empty()) return refuse(plan.scatter->refusal);
   use_shard(route->shard);
   note_scope(plan, &*route);
+}
+
+void Session::note_channels(const Plan& plan) {
+  for (const router::ChannelStep& step : plan.channels) decision_.channels |= step.verb == Verb::listen;
+  if (plan.effects.tells_channels && listening_ && !listening_->channels.committed().empty())
+    refuse({sqlstate::kFeatureNotSupported, "pg_listening_channels() does not know the channels that Weir listens to for this client",
+            "The client knows what it said; SHOW LISTENERS in Weir's console shows the channels of all."});
 }
 
 // For read_your_writes: what a statement reads or writes, as narrowly as is certain.

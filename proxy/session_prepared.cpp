@@ -467,7 +467,7 @@ void Session::evict_prepared(std::size_t bytes) {
 
 // One of several statements in a string is done.
 void Session::on_prepared_complete(const Op& op) {
-  const std::uint32_t done = completed_++;
+  const std::uint32_t done = completed_;
   for (const PreparedText::Use& use : op.prepared->uses) {
     if (use.statement != done) continue;
     if (use.kind == Kind::prepare) {

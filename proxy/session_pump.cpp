@@ -270,7 +270,7 @@ void Session::process_message(const wire::Message& m, bool& forward) {
     case 'N':
       if (!expected_.empty() && expected_.front().kind == Expect::query && expected_.front().swallow) forward = false;
       break;
-    case 'A':
+    case 'A': forward = mode_ == config::PoolMode::session; break;   // else the hub tells it
     case 'H':
     case 'c':
     case 't': break;
@@ -392,7 +392,9 @@ void Session::on_command_complete(std::string_view tag) {
   rolled_back_ = tag == "ROLLBACK";
   copy_syncs_ = 0;
   if (op->prepared && op->plan->verb == Verb::multi) on_prepared_complete(*op);
-  if (op->plan) apply_verb(*op->plan, *op, tag);
+  if (!op->plan) return;
+  if (op->plan->verb == Verb::multi) follow_channels_of_text(*op->plan, completed_++, tag);
+  apply_verb(*op->plan, *op, tag);
 }
 
 std::string Session::text_of(const Op& op) const {
@@ -404,6 +406,7 @@ std::string Session::text_of(const Op& op) const {
 
 // What a statement that succeeded changes in the session.
 void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
+  follow_channels(plan.verb == Verb::commit && tag == "ROLLBACK" ? Verb::rollback : plan.verb, plan.setting);
   switch (plan.verb) {
     case Verb::set: return settings_.set(plan.setting, text_of(op));
     case Verb::set_local: set_locally_ = in_transaction(); return;

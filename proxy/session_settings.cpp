@@ -214,7 +214,7 @@ net::Task<Session::Outcome> Session::refuse_unprepared(BatchEnd end, bool may_re
   aside_ = true;
   const bool gives_up = ops_.size() == 1 && ops_.front().type == 'Q' && ops_.front().plan->verb == Verb::discard_all;
   if (gives_up && !pinned_ && transaction_ == Transaction::none)
-    answer_local_ops(1);   // the way out
+    answer_local_ops(1), end_channels(true);   // the way out
   else
     fail_locally(end, cancelled ? std::move(error) : settings_refused(std::move(error)));
   co_return Outcome::done;

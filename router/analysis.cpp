@@ -111,6 +111,15 @@ Plan analyse_text(const AnalysisInput& input) {
 
 }  // namespace
 
+namespace {
+
+bool is_channel_step(Verb verb) {
+  return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::commit || verb == Verb::rollback || verb == Verb::savepoint ||
+         verb == Verb::release_savepoint || verb == Verb::rollback_to_savepoint;
+}
+
+}  // namespace
+
 Plan combine(std::vector<Plan> plans, bool sharded) {
   Plan all;
   all.verb = Verb::multi;
@@ -123,10 +132,7 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
       use.statement = static_cast<std::uint32_t>(i);
       all.prepared.push_back(std::move(use));
     }
-    for (ChannelUse& use : plan.channels) {
-      use.statement = static_cast<std::uint32_t>(i);
-      all.channels.push_back(std::move(use));
-    }
+    if (is_channel_step(plan.verb)) all.channels.push_back({plan.verb, plan.setting, static_cast<std::uint32_t>(i)});
     take_effects(all, plan);
     all.read_only &= plan.read_only;
     if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);

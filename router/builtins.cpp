@@ -63,7 +63,7 @@ const std::unordered_map<std::string_view, BuiltinTraits>& table() {
       {"pg_last_wal_receive_lsn", kPrimary},
       {"pg_last_wal_replay_lsn", kPrimary},
       {"pg_last_xact_replay_timestamp", kPrimary},
-      {"pg_listening_channels", kPrimary},
+      {"pg_listening_channels", {.effects = {.tells_channels = true}}},
       {"pg_lock_status", kPrimary},
       {"pg_logical_emit_message", kPrimary},
       {"pg_my_temp_schema", kPrimary},

@@ -112,15 +112,15 @@ bool classify_control(const Node* stmt, Plan& plan) {
       plan.verb = Verb::listen;
       plan.setting = pg::text(reinterpret_cast<const ListenStmt*>(stmt)->conditionname);
       plan.target = Target::transaction;
-      plan.effects = {.taints = true, .pins = true};
-      plan.channels.push_back({.listens = true, .channel = plan.setting});
+      plan.effects.taints = true;
+      plan.channels.push_back({.verb = plan.verb, .name = plan.setting});
       return true;
     case T_UnlistenStmt:
       plan.verb = Verb::unlisten;
       plan.setting = pg::text(reinterpret_cast<const UnlistenStmt*>(stmt)->conditionname);
       plan.target = Target::transaction;
       plan.effects.taints = true;
-      plan.channels.push_back({.listens = false, .channel = plan.setting});
+      plan.channels.push_back({.verb = plan.verb, .name = plan.setting});
       return true;
     case T_VariableShowStmt:
       plan.verb = Verb::query;

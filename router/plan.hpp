@@ -55,7 +55,7 @@ enum class Verb : std::uint8_t {
 struct Effects {
   bool taints = false;      // DISCARD ALL before another client has the server: anything but plain DML on
                             // relations without triggers, calling only built-ins known to leave no trace
-  bool pins = false;        // state the client will expect later and nobody can ask for (LISTEN, LOAD, setseed, a
+  bool pins = false;        // state the client will expect later and nobody can ask for (LOAD, setseed, a
                             // setting whose name is computed): the client keeps this server until DISCARD ALL
   bool soft = false;        // nextval, setval: currval may be asked for; keeps the server while that costs others nothing
   bool needs_clean = false; // the sequence functions: on a server not kept by this client, DISCARD SEQUENCES comes first
@@ -63,6 +63,7 @@ struct Effects {
                             // several): it is asked before it goes back
   bool holds = false;       // makes what keeps the server (temp table, session advisory lock, cursor WITH HOLD): asked
   bool opaque = false;      // runs code that nobody has looked into (a user's function, DO): both are asked
+  bool tells_channels = false;  // says to which channels the session listens, which a server that it shares does not know
   bool releases = false;    // may have ended such (DROP, CLOSE, pg_advisory_unlock): asked if the server is kept
   void add(const Effects& other);
   bool operator==(const Effects&) const = default;
@@ -75,6 +76,7 @@ inline void Effects::add(const Effects& o) {
   sets |= o.sets;
   holds |= o.holds;
   opaque |= o.opaque;
+  tells_channels |= o.tells_channels;
   releases |= o.releases;
 }
 // What code that nobody has looked into may do.
@@ -122,11 +124,12 @@ struct PreparedUse {
   std::vector<Argument> arguments{};
 };
 
-// A channel that the text listens to, or no longer.
-struct ChannelUse {
-  bool listens = true;
-  std::string channel;                         // UNLISTEN *: empty
-  std::uint32_t statement = 0;
+// LISTEN or UNLISTEN in the text; in a string of several also what commits or undoes them: COMMIT, ROLLBACK, SAVEPOINT, RELEASE and
+// ROLLBACK TO.
+struct ChannelStep {
+  Verb verb = Verb::listen;
+  std::string name;                            // of the channel or savepoint; UNLISTEN *: empty
+  std::uint32_t statement = 0;                 // which one of several in a string
 };
 
 enum class Target : std::uint8_t {
@@ -155,7 +158,7 @@ struct Plan {
   std::string setting;          // SET/RESET: the parameter's name, lower case; DEALLOCATE/SAVEPOINT: the name
   std::vector<Binding> bindings;
   std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order
-  std::vector<ChannelUse> channels;  // LISTEN and UNLISTEN in the text, in its order
+  std::vector<ChannelStep> channels; // in the text's order
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard

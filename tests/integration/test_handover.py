@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 import harness
+from listeners import Listener
 from metrics_client import get, scrape
 from wire_client import WireClient, query
 
@@ -183,6 +184,16 @@ def test_a_cancel_request_for_a_client_of_the_old_process_reaches_it(start):
     thread.join(timeout=30)
     assert outcome == ["57014"]
     connection.close()
+
+
+def test_a_client_of_the_old_process_that_listens_hears_on(start, plain_clusters):
+    weir = start(listen={"drain_timeout": "30s"})
+    with Listener(weir, "news") as old:
+        weir.replace()
+        with Listener(weir, "news") as new:
+            plain_clusters.psql("notify news, 'both'")
+            assert old.heard(plain_clusters) == ["both"]
+            assert new.heard(plain_clusters) == ["both"]
 
 
 def test_the_old_process_serves_on_when_the_new_one_dies(start):

@@ -94,6 +94,27 @@ TEST(Classify, NamesTheVerbAndItsSetting) {
   }
 }
 
+TEST(Classify, TellsWhatATextDoesToChannels) {
+  const Plan one = plain("LISTEN \"A b\"");
+  ASSERT_EQ(one.channels.size(), 1U);
+  EXPECT_EQ(one.channels[0].name, "A b");
+  EXPECT_TRUE(plain("COMMIT").channels.empty()) << "its verb says it";
+  std::vector<std::pair<Verb, std::string>> steps;
+  std::vector<std::uint32_t> statements;
+  for (const ChannelStep& step : plain("BEGIN; LISTEN A; SAVEPOINT s; SELECT 1; UNLISTEN *; ROLLBACK TO s; RELEASE s; COMMIT; ROLLBACK").channels) {
+    steps.emplace_back(step.verb, step.name);
+    statements.push_back(step.statement);
+  }
+  EXPECT_EQ(steps, (std::vector<std::pair<Verb, std::string>>{{Verb::listen, "a"},
+                                                              {Verb::savepoint, "s"},
+                                                              {Verb::unlisten, ""},
+                                                              {Verb::rollback_to_savepoint, "s"},
+                                                              {Verb::release_savepoint, "s"},
+                                                              {Verb::commit, ""},
+                                                              {Verb::rollback, ""}}));
+  EXPECT_EQ(statements, (std::vector<std::uint32_t>{1, 2, 4, 5, 6, 7, 8}));
+}
+
 TEST(Classify, NamesThePreparedStatementsOfAText) {
   using Kind = PreparedUse::Kind;
   const Plan one = plain("EXECUTE \"A b\"(42, 'x', NULL, 1 + 1)");
@@ -157,6 +178,7 @@ struct EffectCase {
 
 std::string shown(const Effects& e) {
   return std::string(e.taints ? "taints " : "") + (e.pins ? "pins " : "") + (e.needs_clean ? "needs_clean " : "") +
+         (e.tells_channels ? "tells_channels " : "") +
          (e.soft ? "soft " : "") + (e.sets ? "sets " : "") + (e.holds ? "holds " : "") + (e.opaque ? "opaque " : "") + (e.releases ? "releases" : "");
 }
 
@@ -244,6 +266,7 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
            {"SELECT set_config('a', 'b', true)", kNone},
            {"SELECT set_config('a' || 'b', 'c', true)", kNone},
            {"SELECT set_config('a' || 'b', 'c', false)", Effects{.taints = true, .pins = true, .sets = true}},
+           {"SELECT * FROM pg_listening_channels()", Effects{.tells_channels = true}},
            {"SELECT setseed(0.5)", kPins},
            {"DISCARD TEMP", kReleases},
            {"CLOSE c", kReleases},
@@ -258,13 +281,13 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
            {"CREATE TEMP SEQUENCE s", Effects{.taints = true, .holds = true}},
            {"SELECT 1 INTO TEMP t", Effects{.taints = true, .holds = true}},
            {"SELECT 1 INTO TEMP t UNION SELECT 2", Effects{.taints = true, .holds = true}},
-           {"LISTEN a", kPins},
+           {"LISTEN a", kTaints},
            {"LOAD 'a'", kPins},
            {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", kHolds},
            {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kSets},
            {"SELECT 1; SET work_mem = 5", Effects{.taints = true, .sets = true}},
            {"RESET work_mem; SELECT 1", Effects{.taints = true, .sets = true}},
-           {"SELECT 1; LISTEN a", kPins},
+           {"SELECT 1; LISTEN a", kTaints},
            {"SELEC 1", kPins},
 
            {"SELECT currval('orders_id_seq')", kReads},
