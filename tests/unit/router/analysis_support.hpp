@@ -65,6 +65,8 @@ inline std::string route(std::string_view sql, const std::vector<std::uint32_t>&
       return "no table";
     case Target::any:
       return "any";
+    case Target::scatter:
+      return "scatter";
     case Target::refused:
       return "refused: " + (plan.refusal ? plan.refusal->message : "");
     case Target::keyed:
