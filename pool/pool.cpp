@@ -235,6 +235,12 @@ void Pool::retire() {
   tick(Clock::now());
 }
 
+bool Pool::forgettable() const {
+  std::lock_guard lock(mutex_);
+  const bool works = all_.size() > idle_ || opening_ > 0 || waiting_ > 0;
+  return !works && (retired_ || (all_.empty() && settings_.min == 0));
+}
+
 bool Pool::retired() const {
   std::lock_guard lock(mutex_);
   return retired_;

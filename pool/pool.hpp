@@ -176,6 +176,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] const std::string& user() const { return user_; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] bool retired() const;
+  // Nothing is lost with it but its counters, should nobody else hold it: a login that comes back makes another.
+  [[nodiscard]] bool forgettable() const;
   [[nodiscard]] bool counts_in(const Budget& budget) const;
   // What a login told (ParameterStatus, search_path), from the newest one; none before the first.
   struct Welcome {

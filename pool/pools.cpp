@@ -108,10 +108,8 @@ void Pools::maintain() {
     for (const auto& pool : pools) pool->tick(now);
     pools.clear();
     lock.lock();
-    std::erase_if(pools_, [&](const auto& p) {
-      const auto c = p->counts(now);
-      return p->retired() && p.use_count() == 1 && c.active + c.opening + c.waiting == 0;
-    });
+    const std::size_t forgotten = std::erase_if(pools_, [](const auto& p) { return p.use_count() == 1 && p->forgettable(); });
+    if (forgotten > 0) std::erase_if(limits_, [](const auto& l) { return l.second.use_count() == 1; });
   }
 }
 

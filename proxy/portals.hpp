@@ -1,66 +1,79 @@
 // Portals: what a client has bound in its present transaction or batch. One session, one thread.
 //
-// Places are kept and filled again, so that binding does not allocate in the steady state.
-// https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
+// Binding the unnamed portal does not allocate. https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <unordered_map>
 
+#include "base/strings.hpp"
 #include "proxy/statements.hpp"
 #include "router/plan.hpp"
 
 namespace weir::proxy {
 
 struct Portal {
-  std::string name;
   router::PlanRef plan;
-  std::string sql;
-  InternedRef executes;           // of an EXECUTE: the statement that it names
+  std::shared_ptr<const std::string> sql;   // null: the session need not know what it says
+  InternedRef executes;           // of an EXECUTE: the statement that it names; null: none that the client has
   std::string executes_name;      // the client's name for it
 };
 
 class Portals {
  public:
-  // The place of `name`: the one it has, or a new one; its old contents are gone.
-  Portal& add(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
-    Portal* portal = find(name);
-    if (portal == nullptr) {
-      if (used_ == places_.size()) places_.emplace_back();
-      portal = &places_[used_++];
-      portal->name.assign(name);
-    }
-    portal->plan = plan;
-    portal->sql.assign(sql);
-    portal->executes.reset();
-    portal->executes_name.clear();
-    return *portal;
+  // What they may take together: texts and names, each portal at least kOverhead.
+  static constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+  static constexpr std::size_t kOverhead = 512;
+
+  // The portal `name`: what it was before is gone. Null: it would take more than kMaxBytes.
+  [[nodiscard]] Portal* add(std::string_view name, const router::PlanRef& plan, std::shared_ptr<const std::string> sql) {
+    close(name);
+    const std::size_t more = cost(name, sql.get());
+    if (bytes_ + more > kMaxBytes) return nullptr;
+    bytes_ += more;
+    Portal& portal = name.empty() ? unnamed_ : named_[std::string(name)];
+    has_unnamed_ |= name.empty();
+    portal.plan = plan;
+    portal.sql = std::move(sql);
+    return &portal;
   }
 
-  [[nodiscard]] Portal* find(std::string_view name) {
-    for (std::size_t i = 0; i < used_; ++i)
-      if (places_[i].name == name) return &places_[i];
-    return nullptr;
+  [[nodiscard]] const Portal* find(std::string_view name) const {
+    if (name.empty()) return has_unnamed_ ? &unnamed_ : nullptr;
+    const auto it = named_.find(name);
+    return it == named_.end() ? nullptr : &it->second;
   }
-  [[nodiscard]] const Portal* find(std::string_view name) const { return const_cast<Portals*>(this)->find(name); }
+
+  void close(std::string_view name) {
+    const Portal* portal = find(name);
+    if (!portal) return;
+    bytes_ -= cost(name, portal->sql.get());
+    if (!name.empty()) {
+      named_.erase(named_.find(name));
+      return;
+    }
+    has_unnamed_ = false;
+    unnamed_ = {};
+  }
 
   void clear() {
-    if (used_ == 0) return;
-    if (used_ > kKeptPlaces) places_.clear();
-    for (Portal& p : places_) {
-      p.plan.reset();
-      p.executes.reset();
-      if (p.sql.capacity() > kKeptText) p.sql = {};
-    }
-    used_ = 0;
+    if (bytes_ == 0) return;
+    if (has_unnamed_) close("");
+    named_.clear();
+    bytes_ = 0;
   }
 
  private:
-  static constexpr std::size_t kKeptPlaces = 4, kKeptText = 512;
-  std::vector<Portal> places_;
-  std::size_t used_ = 0;
+  static std::size_t cost(std::string_view name, const std::string* sql) { return kOverhead + name.size() + (sql ? sql->size() : 0); }
+
+  Portal unnamed_;
+  std::unordered_map<std::string, Portal, StringHash, std::equal_to<>> named_;
+  std::size_t bytes_ = 0;
+  bool has_unnamed_ = false;
 };
 
 }  // namespace weir::proxy

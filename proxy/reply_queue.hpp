@@ -33,7 +33,7 @@ struct Expected {
   std::uint64_t statement = 0;   // parse, close: the id of the shared statement; 0: the client's own message
 };
 
-// Grows to the longest pipeline seen and then allocates no more.
+// Allocates no more once it has seen the usual pipelines; what a very long one took is given back.
 class ReplyQueue {
  public:
   void push(Expected e) { items_.push_back(e); }
@@ -81,6 +81,7 @@ class ReplyQueue {
   }
   void clear() {
     items_.clear();
+    if (items_.capacity() > kKept) std::vector<Expected>().swap(items_);
     head_ = 0;
   }
 
@@ -92,6 +93,7 @@ class ReplyQueue {
     if (empty()) clear();
   }
 
+  static constexpr std::size_t kKept = 256;
   std::vector<Expected> items_;
   std::size_t head_ = 0;
 };

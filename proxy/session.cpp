@@ -12,6 +12,10 @@ constexpr Duration kCleanUpTime = std::chrono::seconds(5);
 constexpr unsigned kLocalAtOnce = 64;          // batches answered without a server before others on the worker have their turn
 constexpr unsigned kHotLines = 10;             // of a Session, from its waiter on
 constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
+constexpr std::size_t kKeptOps = 64;           // so, too, the notes of its batches
+// A longer pipeline is routed and answered in parts, each as if a Flush ended it: what Weir notes of each message is bounded.
+constexpr std::size_t kMaxBatchMessages = 16384;
+constexpr std::size_t kMaxBatchBytes = 8 << 20;
 }  // namespace
 
 Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client)
@@ -31,6 +35,7 @@ Session::~Session() {
   if (admitted_) worker_.proxy().client_left();
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
   if (queued_at_) queued_at_->cancel(request_);
+  if (pools_) --pools_->sessions;
   return_permit();
   for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
     if (server) {
@@ -117,7 +122,7 @@ net::Task<> Session::serve() {
           outcome = co_await pump(attempt < 2);
           if (outcome == Outcome::unprepared) outcome = co_await refuse_unprepared(end, attempt < 2);
         }
-        if (outcome == Outcome::closed) co_return;
+        if (outcome == Outcome::closed || client_dead_) co_return;
       }
     }
     if (server_ && !give_back_now()) co_await give_back();
@@ -209,7 +214,9 @@ void Session::end_batch() {
   consume(scanned_);
   scanned_ = 0;
   ops_.clear();
+  if (ops_.capacity() > kKeptOps) std::vector<Op>().swap(ops_);
   decision_ = {};
+  flush_after_ = false;
   runs_again_ = 0;
 }
 
@@ -234,7 +241,7 @@ bool Session::gather(BatchEnd& end) {
       return true;
     }
     if (f.status == wire::FrameStatus::incomplete) {
-      if (f.needed <= kMaxHeld && scanned_ <= kMaxHeld) return false;
+      if (f.needed <= kMaxHeld) return false;
       fatal({sqlstate::kProgramLimit, concat("a message of ", std::to_string(f.needed), " bytes is more than Weir holds (",
                                              std::to_string(kMaxHeld), ")"),
              "Send large data with COPY, or in several statements."});
@@ -242,6 +249,13 @@ bool Session::gather(BatchEnd& end) {
       return true;
     }
     if (take_message(f.message, end)) return true;
+    if (ops_.empty()) {   // skipped: nothing of it is held
+      consume(std::exchange(scanned_, 0));
+    } else if (ops_.size() >= kMaxBatchMessages || scanned_ >= kMaxBatchBytes) {
+      flush_after_ = true;
+      end = BatchEnd::flush;
+      return true;
+    }
   }
 }
 
@@ -294,8 +308,7 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
         end = BatchEnd::flush;
         return true;
       }
-      late_copy_data_ = true;   // of a COPY that failed: PostgreSQL ignores it, too
-      return false;
+      return false;   // of a COPY that failed: PostgreSQL ignores it, too
   }
 }
 
@@ -412,7 +425,7 @@ net::Task<> Session::drain() {
   }
   if (mid_sequence_) {
     // The client never said Sync: what it ran in this sequence must not be committed by ours.
-    if (!skip_to_sync_) poison({sqlstate::kConnectionFailure, "the client went away"});
+    if (!skip_to_sync_) poison({sqlstate::kConnectionFailure, "the client went away"}, kNoOp);
     wire::write_sync(to_server_);
     expected_.push({Expect::sync, true, 0});
     mid_sequence_ = false;

@@ -116,6 +116,7 @@ class Session {
     router::PlanRef plan;           // Query, Parse, Bind, Execute (of a known portal)
     PreparedRef statement;          // Parse, Bind, Describe of a named statement
     InternedRef interned;
+    std::shared_ptr<const std::string> text;   // Execute: the portal's, where it matters
     std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
     char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData); 0: see translate_op()
     std::unique_ptr<PreparedText> prepared;   // the text names prepared statements
@@ -199,7 +200,8 @@ class Session {
   net::Task<> run_console_query(std::string_view sql);
 
   // --- planning (session_plan.cpp) ---
-  void plan_batch(BatchEnd end);
+  void plan_batch(BatchEnd& end);
+  void end_batch_behind(std::size_t index, BatchEnd& end);
   void plan_op(std::size_t index);
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
@@ -208,6 +210,7 @@ class Session {
   void plan_query(Op& op, ByteView body);
   void plan_parse(Op& op, ByteView body);
   void plan_bind(Op& op, ByteView body);
+  Portal* bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql);
   void plan_named(Op& op, ByteView body);
   void plan_execute(Op& op, ByteView body);
   PreparedStatement* find_statement(Op& op, std::string_view name);
@@ -225,11 +228,13 @@ class Session {
   // --- what needs no server (session_local.cpp) ---
   bool answer_locally(BatchEnd end);
   [[nodiscard]] static Error transaction_is_aborted();
-  [[nodiscard]] bool is_local(const Op& op) const;
+  [[nodiscard]] bool is_local(const Op& op, Transaction at) const;
   [[nodiscard]] bool only_prepares(BatchEnd end) const;
-  [[nodiscard]] bool is_local(const router::Plan& plan) const;
+  [[nodiscard]] bool is_local(const router::Plan& plan, Transaction at) const;
+  [[nodiscard]] static Transaction after_local(const router::Plan& plan, Transaction at);
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
+  [[nodiscard]] std::vector<std::string> held_characteristics() const;
   void answer_local_ops(std::size_t count);
   [[nodiscard]] std::size_t first_to_fail() const;
   void fail_on_server_at(Error error);
@@ -237,6 +242,7 @@ class Session {
   [[nodiscard]] bool can_fail_in_place() const;
   [[nodiscard]] bool runs_something() const;
   [[nodiscard]] bool is_accepted_parse(const Op& op) const;
+  void fail_begin();
   void fail_locally(BatchEnd end, const Error& error);
   [[nodiscard]] bool in_transaction() const { return transaction_ != Transaction::none; }
   [[nodiscard]] char status_letter() const;
@@ -246,6 +252,7 @@ class Session {
   // --- names of prepared statements in SQL (session_prepared.cpp) ---
   void plan_prepared_query(Op& op, std::string_view sql);
   void plan_prepared_parse(Op& op);
+  [[nodiscard]] bool executes_unknown(const router::Plan& plan) const;
   void plan_prepared_bind(Op& op, const wire::BindView& bind, const PreparedStatement& statement);
   void plan_prepared_describe(Op& op, const PreparedStatement& statement);
   void plan_prepared_execute(Op& op, const Portal& portal);
@@ -286,6 +293,7 @@ class Session {
   pool::Pool* primary_pool(schema::ShardId shard);
   [[nodiscard]] schema::ShardId target_shard() const;
   [[nodiscard]] bool marks_matter() const;
+  [[nodiscard]] std::optional<Error> keeps_elsewhere(schema::ShardId shard) const;
   [[nodiscard]] std::optional<Error> does_not_fit() const;
   [[nodiscard]] std::string_view shard_name(schema::ShardId shard) const;
   [[nodiscard]] net::Task<Result<pool::Server*>> wait_in_queue(pool::Pool& pool);
@@ -343,6 +351,7 @@ class Session {
   void set_soft(bool soft);
   [[nodiscard]] bool keep_server();
   pool::Server* unpin();
+  void release_soft_pin();
 
   // --- LISTEN (session_listen.cpp) ---
   [[nodiscard]] bool must_subscribe() const;
@@ -375,7 +384,7 @@ class Session {
   void take_unnamed_back();
   void evict_prepared(std::size_t bytes);
   void send_held_begin();
-  void poison(const Error& error);
+  void poison(const Error& error, std::size_t op);
   bool send_to_server(ByteView bytes);
   bool flush_server();
 
@@ -437,7 +446,6 @@ class Session {
   bool borrowed_ = false;               // input_ is in the loop's receive buffer, not in in_
   bool client_eof_ = false;             // or a failed socket
   bool client_dead_ = false;            // nobody reads replies any more
-  bool late_copy_data_ = false;         // the batch holds messages that are dropped
   bool skip_to_sync_ = false;           // an error was answered in the middle of a pipeline
   bool has_unnamed_ = false;
   bool had_unnamed_ = false;            // before the batch

@@ -261,8 +261,14 @@ pool::Server* Session::unpin() {
 // Somebody waits for a server of that pool: a sequence's last value is worth less than his statement.
 void Session::give_up_soft_pin(const pool::Pool& pool) {
   if (!pinned_ || server_ || pinned_->pool != &pool || !kept_.only(Kept::sequence) || state_ != State::idle || in_transaction()) return;
+  release_soft_pin();
+}
+
+// Not while it is the one in use.
+void Session::release_soft_pin() {
+  const bool unclean = std::exchange(pinned_tainted_, false);
   pool::Server* server = unpin();
-  if (std::exchange(tainted_, false)) {
+  if (unclean) {
     server->socket->set_waiter(nullptr);
     server->pool->discard(server, pool::CloseReason::unclean);
   } else {

@@ -66,6 +66,7 @@ pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
 schema::ShardId Session::target_shard() const {
   if (transaction_shard_) return *transaction_shard_;
   if (decision_.shard) return *decision_.shard;
+  if (pinned_) return pinned_shard_;   // it may be about what is kept there: FETCH, DISCARD ALL ...
   return schema::kHomeShard;
 }
 
@@ -75,8 +76,19 @@ std::string_view Session::shard_name(schema::ShardId shard) const {
   return shard < shards.size() ? std::string_view(shards[shard].name) : "(removed)";
 }
 
+// A session keeps state on one server. Would the batch leave more of it on `shard`?
+std::optional<Error> Session::keeps_elsewhere(schema::ShardId shard) const {
+  const router::Effects& e = decision_.effects;
+  if (!pinned_ || pinned_ == server_ || pinned_shard_ == shard || !(e.pins || e.holds || e.opaque)) return std::nullopt;
+  return Error(sqlstate::kFeatureNotSupported,
+               concat("this session keeps state on shard ", shard_name(pinned_shard_), " (", kept_.reasons(), ") and cannot keep more on shard ",
+                      shard_name(shard), e.pins || e.holds ? "" : ", where the statement runs code that may leave some"),
+               "DISCARD ALL gives the first up.");
+}
+
 // The transaction (or the open sequence) has its server already: the statement must fit it.
 std::optional<Error> Session::does_not_fit() const {
+  if (auto keeps = keeps_elsewhere(server_shard_)) return keeps;
   if (!decision_.shard || *decision_.shard == server_shard_) return std::nullopt;
   return Error(sqlstate::kFeatureNotSupported,
                concat("this transaction runs on shard ", shard_name(server_shard_), ", the statement belongs to shard ",
@@ -115,16 +127,13 @@ void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
 }
 
 net::Task<Result<void>> Session::lease() {
+  if (pinned_ && keeps_elsewhere(server_ ? server_shard_ : target_shard()) && kept_.only(Kept::sequence)) release_soft_pin();
   if (server_ && !queued_at_) {
     if (auto misfit = does_not_fit()) co_return std::move(*misfit);
   }
   const schema::ShardId shard = target_shard();
-  const bool will_keep = decision_.effects.pins || decision_.effects.holds;
-  if (!server_ && pinned_ && pinned_shard_ != shard && will_keep) give_up_soft_pin(*pinned_->pool);
-  if (!server_ && pinned_ && pinned_shard_ != shard && will_keep)
-    co_return Error(sqlstate::kFeatureNotSupported,
-                    concat("this session keeps state on shard ", shard_name(pinned_shard_), " and cannot keep more on shard ", shard_name(shard)),
-                    "DISCARD ALL gives the first up.");
+  if (!server_)
+    if (auto keeps = keeps_elsewhere(shard)) co_return std::move(*keeps);
   if (!server_ && decision_.shard && *decision_.shard != shard) {
     server_shard_ = shard;
     co_return std::move(*does_not_fit());

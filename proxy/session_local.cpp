@@ -1,4 +1,6 @@
 // What needs no server: statements that the proxy answers by itself, and errors of its own.
+#include <algorithm>
+
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
@@ -83,24 +85,24 @@ void Session::leave_transaction(bool committed) {
   transaction_scope_ = {};
 }
 
-// Can the proxy answer this statement by itself, as things stand?
-bool Session::is_local(const Plan& plan) const {
-  const bool held = transaction_ == Transaction::held || transaction_ == Transaction::held_failed;
+// Can the proxy answer this statement by itself, where the client's transaction is `at`?
+bool Session::is_local(const Plan& plan, Transaction at) const {
+  const bool held = at == Transaction::held || at == Transaction::held_failed;
   switch (plan.verb) {
     case Verb::empty: return true;
-    case Verb::begin: return held || (transaction_ == Transaction::none && database_->state->sharded());
+    case Verb::begin: return held || (at == Transaction::none && database_->state->sharded());
     case Verb::commit:
     case Verb::rollback:
     case Verb::rollback_to_savepoint: return held;
     case Verb::savepoint:
     case Verb::release_savepoint:
     case Verb::set_local:
-    case Verb::set_transaction: return transaction_ == Transaction::held;
+    case Verb::set_transaction: return at == Transaction::held;
     case Verb::deallocate:
     case Verb::deallocate_all: return true;
     case Verb::listen:
-    case Verb::unlisten: return mode_ != config::PoolMode::session && transaction_ != Transaction::failed;
-    case Verb::discard_all: return transaction_ == Transaction::none && !pinned_ && !server_ && settings_.at_start();   // else a server reports what changes
+    case Verb::unlisten: return mode_ != config::PoolMode::session && at != Transaction::failed;
+    case Verb::discard_all: return at == Transaction::none && !pinned_ && !server_ && settings_.at_start();   // else a server reports what changes
     case Verb::query:
     case Verb::dml:
     case Verb::copy_from:
@@ -117,21 +119,49 @@ bool Session::is_local(const Plan& plan) const {
   return false;
 }
 
-bool Session::is_local(const Op& op) const {
-  if (op.local != 0 || is_local(*op.plan) || is_accepted_parse(op)) return true;
+// What the transaction is after a statement that the proxy answered.
+Session::Transaction Session::after_local(const Plan& plan, Transaction at) {
+  const bool held = at == Transaction::held || at == Transaction::held_failed;
+  if (at == Transaction::none && plan.verb == Verb::begin) return Transaction::held;
+  if (!held) return at;
+  if (plan.verb == Verb::commit || plan.verb == Verb::rollback) return plan.chain ? Transaction::held : Transaction::none;
+  return plan.verb == Verb::rollback_to_savepoint ? Transaction::held : at;
+}
+
+bool Session::is_local(const Op& op, Transaction at) const {
+  if (op.local != 0 || is_local(*op.plan, at) || is_accepted_parse(op)) return true;
   if (op.plan->verb != Verb::prepare || !op.interned) return false;
   return server_ ? server_->prepared.touch(op.interned->id) : op.interned->accepted.load(std::memory_order_relaxed);
 }
 
 // COMMIT or ROLLBACK of a transaction that no server knows; AND CHAIN begins another like it.
 void Session::end_held(const Plan& plan) {
-  std::string begin = held_.empty() ? "BEGIN" : held_.front();
+  std::vector<std::string> next = plan.chain ? held_characteristics() : std::vector<std::string>{};
   const bool read_only = begin_read_only_;
   leave_transaction(plan.verb == Verb::commit && transaction_ == Transaction::held);
   if (!plan.chain) return;
   transaction_ = Transaction::held;
   begin_read_only_ = read_only;
-  held_.assign(1, std::move(begin));
+  held_ = std::move(next);
+}
+
+// What makes another transaction with the isolation level and the like of this one: its BEGIN, and each SET TRANSACTION that no
+// ROLLBACK TO undid.
+std::vector<std::string> Session::held_characteristics() const {
+  std::vector<std::string> found{held_.empty() ? "BEGIN" : held_.front()};
+  std::vector<std::pair<std::string, std::size_t>> savepoints;
+  for (std::size_t i = 1; i < held_.size(); ++i) {
+    const router::PlanRef plan = database_->router->plan(held_[i], {}, context()).plan;
+    const bool sets = plan->verb == Verb::set_transaction || (plan->verb == Verb::set_local && plan->setting.starts_with("transaction_"));
+    if (sets) found.push_back(held_[i]);
+    if (plan->verb == Verb::savepoint) savepoints.emplace_back(plan->setting, found.size());
+    if (plan->verb != Verb::rollback_to_savepoint) continue;
+    const auto to = std::find_if(savepoints.rbegin(), savepoints.rend(), [&](const auto& s) { return s.first == plan->setting; });
+    if (to == savepoints.rend()) continue;
+    found.resize(to->second);
+    savepoints.erase(to.base(), savepoints.end());
+  }
+  return found;
 }
 
 void Session::run_local(const Plan& plan, std::string_view sql) {
@@ -165,7 +195,6 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
     case Verb::deallocate_all: return names_.clear();
     case Verb::discard_all:
       names_.clear();
-      has_unnamed_ = false;
       return settings_.discard_all();
     case Verb::empty:
     case Verb::query:
@@ -194,9 +223,11 @@ bool Session::answer_locally(BatchEnd end) {
   const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
   bool all_local = true;
   bool returns_to_savepoint = false;
+  Transaction at = transaction_;
   for (const Op& op : ops_) {
     if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
-    if (op.plan && !is_local(op)) all_local = false;
+    if (op.plan && !is_local(op, at)) all_local = false;
+    if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
   }
   // Of a transaction whose server was lost no savepoint is left.
@@ -216,10 +247,11 @@ bool Session::answer_locally(BatchEnd end) {
   return true;
 }
 
-// The first message that fails where the proxy cannot go on: a Close never does, nor what is empty.
+// The first message that fails where the proxy cannot go on: a Close never does, nor an empty Query or Parse.
 std::size_t Session::first_to_fail() const {
+  const auto never = [](const Op& op) { return op.type == 'C' || ((op.type == 'Q' || op.type == 'P') && op.plan && op.plan->verb == Verb::empty); };
   std::size_t i = 0;
-  while (i + 1 < ops_.size() && (ops_[i].type == 'C' || (ops_[i].plan && ops_[i].plan->verb == Verb::empty))) ++i;
+  while (i + 1 < ops_.size() && never(ops_[i])) ++i;
   return decision_.error ? std::min(i, decision_.error_at) : i;
 }
 
@@ -268,7 +300,7 @@ void Session::answer_local_ops(std::size_t count) {
         if (body[0] == 'S') wire::write_message(out_, 't', std::string_view("\0\0", 2));
         wire::write_message(out_, 'n', nothing);
         break;
-      case 'E': answer_local_statement(*op.plan, portals_.find(wire::read_execute(body)->portal)->sql); break;
+      case 'E': answer_local_statement(*op.plan, op.text ? std::string_view(*op.text) : std::string_view()); break;
       case 'Q':
         answer_local_statement(*op.plan, *wire::read_query(body));
         wire::write_ready_for_query(out_, status_letter());
@@ -289,6 +321,17 @@ void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
     wire::write_command_complete(out_, tag);
 }
 
+// The batch that was to begin a transaction did not run. What the client sent behind it without waiting is meant for that transaction, and
+// must not run outside of it: there is one that has failed, until the client ends it. A client that waits is told, and has none.
+void Session::fail_begin() {
+  Transaction at = transaction_;
+  for (const Op& op : ops_)
+    if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
+  if (transaction_ != Transaction::none || at == Transaction::none) return;
+  receive_from_client();
+  if (input_.size() > scanned_) transaction_ = Transaction::held_failed;
+}
+
 // An error of the proxy's own that no server needs to know of. Messages behind the one that fails are skipped, up to the Sync.
 void Session::fail_locally(BatchEnd end, const Error& error) {
   database_->stats.errors.add(error.code.view());
@@ -298,6 +341,7 @@ void Session::fail_locally(BatchEnd end, const Error& error) {
   restore_unnamed(at);
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
   if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
+  fail_begin();
   wire::write_error(out_, wire::Severity::error, error);
   // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
   const char failed = ops_[at].type;

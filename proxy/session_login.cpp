@@ -120,7 +120,8 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
     co_return false;
   }
   place_ = std::move(*place);
-  pools_ = &database_->users[user_];
+  pools_ = &database_->pools_of(user_);
+  ++pools_->sessions;
   // It may have brought what earlier ones had not: its pools are found again, and are told.
   if (auto newest = worker_.proxy().authenticator().credentials_of(user_, database_->name); !(newest == pools_->credentials)) {
     pools_->credentials = std::move(newest);

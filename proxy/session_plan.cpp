@@ -57,6 +57,15 @@ bool is_tracked(Verb verb) {
          verb == Verb::discard_all;
 }
 
+// What stands behind such an Execute means something else once it ran: COPY data, or names that are gone.
+bool changes_what_follows(Verb verb) { return verb == Verb::discard_all || verb == Verb::copy_from; }
+
+// Statements that wait with a held BEGIN until a shard is known.
+bool may_be_held(Verb verb) {
+  return verb == Verb::begin || verb == Verb::savepoint || verb == Verb::release_savepoint || verb == Verb::rollback_to_savepoint ||
+         verb == Verb::set_local || verb == Verb::set_transaction;
+}
+
 // Settings that change how the router must read statements.
 bool changes_reading(std::string_view setting) {
   return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
@@ -78,20 +87,29 @@ bool safe_encoding(std::string_view sql) {
 
 // ---- the batch ----
 
-void Session::plan_batch(BatchEnd end) {
+void Session::plan_batch(BatchEnd& end) {
   planned_generation_ = database_->router->generation();
-  raw_ = !late_copy_data_;
+  raw_ = true;
   had_unnamed_ = has_unnamed_;
   unnamed_replaced_ = false;
   unresolved_types_ = false;
-  late_copy_data_ = false;
   refresh_context();
   for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
     decision_.error_at = i;
     plan_op(i);
+    if (ops_[i].type == 'E' && ops_[i].plan && changes_what_follows(ops_[i].plan->verb)) end_batch_behind(i, end);
   }
   // More may follow before the Sync: only the primary can take whatever it is.
   if (end == BatchEnd::flush) decision_.read_only = false;
+}
+
+// What follows in the pipeline is planned when this message has happened.
+void Session::end_batch_behind(std::size_t index, BatchEnd& end) {
+  if (index + 1 == ops_.size() || ops_[index + 1].type == 'S') return;
+  scanned_ = ops_[index + 1].offset;
+  ops_.resize(index + 1);
+  flush_after_ = true;
+  end = BatchEnd::flush;
 }
 
 // While the batch waited for a server, a reload may have moved its rows to another shard.
@@ -105,6 +123,7 @@ void Session::take_plan_back() {
   take_unnamed_back();
   for (Op& op : ops_) {
     op.plan.reset();
+    op.text.reset();
     op.statement.reset();
     op.interned.reset();
     op.local = 0;
@@ -296,6 +315,7 @@ void Session::plan_bind(Op& op, ByteView body) {
   if (!bind) return refuse(bind.error());
   PreparedStatement* statement = find_statement(op, bind->statement);
   if (!statement) return;
+  if (op.plan->verb == Verb::empty && is_aborted()) return refuse(transaction_is_aborted());
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) return plan_prepared_bind(op, *bind, *statement);
   auto& parameters = worker_.parameters;
   parameters.resize(bind->parameters);
@@ -303,8 +323,18 @@ void Session::plan_bind(Op& op, ByteView body) {
     parameters[i] = {p.is_null, bind->binary(i), p.value};
   });
   const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
-  portals_.add(bind->portal, op.plan, statement->sql);
+  if (!bind_portal(bind->portal, op.plan, statement->sql)) return;
   count_in(*op.plan, &arguments);
+}
+
+// Null: refused.
+Portal* Session::bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
+  const bool text_matters = plan->verb == Verb::set || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_held(plan->verb));
+  Portal* portal = portals_.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
+  if (!portal)
+    refuse({sqlstate::kConfigurationLimit, concat("the portals of this client's transaction take more than ", std::to_string(Portals::kMaxBytes), " bytes"),
+            "Close portals that are no longer used."});
+  return portal;
 }
 
 void Session::plan_named(Op& op, ByteView body) {
@@ -313,10 +343,12 @@ void Session::plan_named(Op& op, ByteView body) {
   if (named->kind != 'S') {
     const Portal* portal = portals_.find(named->name);
     if (portal) op.plan = portal->plan;
-    if (portal && op.type == 'D' && runs_in_proxy(*portal->plan)) {
+    const bool unknown = portal && !portal->executes && !portal->executes_name.empty() && portal->plan->verb == Verb::execute;
+    if (portal && op.type == 'D' && (unknown || runs_in_proxy(*portal->plan))) {
       raw_ = false;
       op.local = 'n';
     }
+    if (op.type == 'C') portals_.close(named->name);
     return;
   }
   if (op.type == 'D') {
@@ -342,6 +374,7 @@ void Session::plan_execute(Op& op, ByteView body) {
   if (!portal) return;
   op.plan = portal->plan;
   note_channels(*op.plan);
+  op.text = portal->sql;
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
 }
 

@@ -288,15 +288,23 @@ void Session::execute_as(Op& op, const PreparedStatement& statement) {
   op.statement = std::move(renamed);
 }
 
+// As in PostgreSQL, that is no error before it runs.
+bool Session::executes_unknown(const Plan& plan) const {
+  return !runs_in_proxy(plan) && !names_.find(plan.prepared.front().name);
+}
+
 void Session::plan_prepared_bind(Op& op, const wire::BindView& bind, const PreparedStatement& statement) {
   raw_ = false;
   if (is_aborted()) return refuse(transaction_is_aborted());
-  Portal& portal = portals_.add(bind.portal, op.plan, statement.sql);
-  if (!runs_in_proxy(*op.plan)) {
+  Portal* const portal = bind_portal(bind.portal, op.plan, statement.sql);
+  if (!portal) return;
+  if (executes_unknown(*op.plan)) {
+    portal->executes_name = op.plan->prepared.front().name;
+  } else if (!runs_in_proxy(*op.plan)) {
     execute_as(op, statement);
     if (decision_.error) return;
-    portal.executes = op.prepared->uses.front().interned;
-    portal.executes_name = op.prepared->uses.front().name;
+    portal->executes = op.prepared->uses.front().interned;
+    portal->executes_name = op.prepared->uses.front().name;
     const router::Arguments none{statement.sql, {}, {}, {}, server_encoding_};
     return count_in(*op.plan, &none);
   }
@@ -310,7 +318,7 @@ void Session::plan_prepared_bind(Op& op, const wire::BindView& bind, const Prepa
 void Session::plan_prepared_describe(Op& op, const PreparedStatement& statement) {
   raw_ = false;
   if (is_aborted()) return refuse(transaction_is_aborted());
-  if (runs_in_proxy(*op.plan))
+  if (runs_in_proxy(*op.plan) || (op.plan->verb == Verb::execute && executes_unknown(*op.plan)))
     op.local = 't';
   else
     execute_as(op, statement);
@@ -322,7 +330,7 @@ void Session::plan_prepared_execute(Op& op, const Portal& portal) {
   decision_.runs = true;
   if (op.plan->verb == Verb::prepare) {
     decision_.read_only = false;
-    return plan_prepare(op, portal.sql);
+    return plan_prepare(op, *portal.sql);
   }
   if (runs_in_proxy(*op.plan)) return plan_deallocate(op);
   op.prepared = std::make_unique<PreparedText>();

@@ -398,10 +398,8 @@ void Session::on_command_complete(std::string_view tag) {
 }
 
 std::string Session::text_of(const Op& op) const {
-  const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
-  if (op.type == 'Q') return std::string(*wire::read_query(body));
-  const Portal* portal = portals_.find(wire::read_execute(body)->portal);
-  return portal ? portal->sql : std::string{};
+  if (op.type != 'Q') return op.text ? *op.text : std::string{};
+  return std::string(*wire::read_query(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader)));
 }
 
 // What a statement that succeeded changes in the session.
@@ -447,10 +445,8 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
 
 void Session::on_discard_all() {
   names_.clear();
-  has_unnamed_ = false;
   settings_.discard_all();
   server_->prepared.clear();
-  server_->unnamed_statement = 0;
   const bool keeps = mode_ == config::PoolMode::session;   // whatever it says, until it goes
   tainted_ = soft_after_ = false;
   if (server_ == pinned_) pinned_tainted_ = false;
@@ -505,7 +501,7 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   if (op && is_stale_plan(m.body)) forget_stale(*op);   // it would fail every client from now on
   if (std::exchange(copy_given_up_, false) && view->message.find(kCopyGivenUp) != std::string_view::npos) {
     forward = false;
-    client_eof_ = true;
+    client_eof_ = client_dead_ = true;
     return fatal({sqlstate::kProtocolViolation, concat("unexpected message type ", std::to_string(input_.front()), " during COPY from stdin")});
   }
   const bool follows = view->code == sqlstate::kInFailedTransaction.view() || view->code == sqlstate::kInvalidStatementName.view();
@@ -638,6 +634,7 @@ Session::Outcome Session::lost_server(bool may_retry) {
     transaction_shard_.reset();
     failed_locally_ = false;
   }
+  if (!awaits_sync) fail_begin();
   wire::write_error(out_, wire::Severity::error, error);
   skip_to_sync_ = awaits_sync;
   if (!awaits_sync) wire::write_ready_for_query(out_, status_letter());

@@ -34,7 +34,7 @@ void Session::translate(BatchEnd end) {
   const bool raw = raw_now() && may_stay_raw();
   sending_raw_ = raw;
   for (std::size_t i = 0; i < last; ++i) translate_op(i, input_.subspan(ops_[i].offset, ops_[i].size));
-  if (decision_.error) poison(*decision_.error);
+  if (decision_.error) poison(*decision_.error, decision_.error_at);
   if (decision_.error && (end == BatchEnd::sync || end == BatchEnd::flush)) {
     const std::size_t tail = ops_.size() - 1;
     if (ops_[tail].type == 'S' || ops_[tail].type == 'H') translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
@@ -45,7 +45,7 @@ void Session::translate(BatchEnd end) {
   mid_sequence_ = end == BatchEnd::flush;
   if (raw) send_to_server(input_.first(scanned_));
   flush_server();
-  if (std::exchange(flush_after_, false)) send_to_server(kFlush);
+  if (flush_after_) send_to_server(kFlush);
 }
 
 // What the proxy answers to a Query, or fails, is followed by a ReadyForQuery of the server's.
@@ -175,10 +175,10 @@ void Session::send_held_begin() {
 }
 
 // The server's transaction is to fail at this place with an error that the client is told as the proxy's.
-void Session::poison(const Error& error) {
+void Session::poison(const Error& error, std::size_t op) {
   poison_error_ = error;
   wire::write_named(to_server_, 'D', 'S', kNoSuchStatement);
-  expected_.push({Expect::poison, false, 0});
+  expected_.push({Expect::poison, false, static_cast<std::uint32_t>(op)});
 }
 
 // Text that our parser rejects is never executed on a sharded database: Parse alone fetches the server's own error.

@@ -12,6 +12,12 @@
 
 namespace weir::proxy {
 
+UserPools& WorkerDatabase::pools_of(const std::string& user) {
+  constexpr std::size_t kKeptUsers = 64;
+  if (users.size() >= kKeptUsers && !users.contains(user)) std::erase_if(users, [](const auto& u) { return u.second.sessions == 0; });
+  return users[user];
+}
+
 namespace {
 constexpr int kAcceptsAtOnce = 64;   // then the clients that are there get their turn
 constexpr unsigned kSlowQueriesASecond = 5;   // a line each

@@ -34,6 +34,7 @@ struct UserPools {
   std::vector<std::vector<std::shared_ptr<pool::Pool>>> replicas;     // by ShardId and replica
   std::uint64_t version = 0;                                          // of the topology
   SessionLimits limits;
+  unsigned sessions = 0;                                              // that point here
   // Start-up settings that a server has accepted, and the parameters it reported for them.
   std::unordered_map<SettingsRef, std::vector<std::pair<std::string, std::string>>> accepted_settings;
 };
@@ -48,6 +49,9 @@ struct WorkerDatabase {
   bool removed = false;                       // no longer in the configuration: no new clients
   std::unique_ptr<router::Router> router;     // null while the catalog is missing
   std::map<std::string, UserPools, std::less<>> users;
+  // Of `user`, for a session that counts itself in `sessions`. Where many names are known already, those that nobody uses are forgotten:
+  // with trust authentication a client could bring ever new ones.
+  [[nodiscard]] UserPools& pools_of(const std::string& user);
   DatabaseStats& stats;                       // this worker's, in the proxy's registry
   std::uint64_t turn = 0;                     // for balancing
 };

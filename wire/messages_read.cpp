@@ -59,9 +59,8 @@ Result<NamedView> read_named(ByteView body, std::string_view message) {
   v.name = in.string();
   if (!in.finish()) return in.error(message);
   if (v.kind != 'S' && v.kind != 'P')
-    return Error(sqlstate::kProtocolViolation,
-                 concat("invalid ", message, " message subtype ", std::to_string(static_cast<std::uint8_t>(v.kind))),
-                 "It is 'S' for a statement or 'P' for a portal.");
+    return Error(sqlstate::kProtocolViolation, concat("invalid ", message == "Close" ? "CLOSE" : "DESCRIBE", " message subtype ",
+                                                      std::to_string(static_cast<std::uint8_t>(v.kind))));
   return v;
 }
 

@@ -132,7 +132,7 @@ TEST(ReadNamed, RefusesAnotherKind) {
   const ExactBytes body("X\0"s);
   const auto r = read_named(body.view(), "Close");
   ASSERT_FALSE(r.ok());
-  EXPECT_EQ(r.error().message, "invalid Close message subtype 88");
+  EXPECT_EQ(r.error().message, "invalid CLOSE message subtype 88");
 }
 
 TEST(ReadExecute, GivesPortalAndRowLimit) {
