@@ -249,7 +249,7 @@ class Session {
   [[nodiscard]] bool ends_failed_transaction() const;
   void leave_transaction(bool committed);
 
-  // --- names of prepared statements in SQL (session_prepared.cpp) ---
+  // --- names of prepared statements in SQL (session_prepared.cpp; what servers are sent for them: session_prepared_send.cpp) ---
   void plan_prepared_query(Op& op, std::string_view sql);
   void plan_prepared_parse(Op& op);
   [[nodiscard]] bool executes_unknown(const router::Plan& plan) const;
@@ -388,7 +388,7 @@ class Session {
   bool send_to_server(ByteView bytes);
   bool flush_server();
 
-  // --- replies (session_pump.cpp) ---
+  // --- replies (session_pump.cpp, session_errors.cpp, session_copy.cpp, session_lost.cpp) ---
   net::Task<Outcome> pump(bool may_retry);
   bool receive_from_server();
   [[nodiscard]] bool may_pass() const;
@@ -405,6 +405,7 @@ class Session {
   void on_discard_all();
   void undo(const Expected& skipped);
   void break_server(Error why);
+  [[nodiscard]] static Error out_of_step(char type);
   void emit_local_replies();
   void note_accepted(std::uint32_t op);
   bool forward_copy_data();

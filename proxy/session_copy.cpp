@@ -9,6 +9,15 @@ namespace {
 constexpr std::string_view kCopyMessages = "dcfSHX";   // what may come while the server copies
 }  // namespace
 
+void Session::on_copy_in() {
+  if (expected_.empty()) return break_server(out_of_step('G'));
+  copy_in_ = true;
+  copy_failed_ = false;
+  copy_extended_ = expected_.front().kind == Expect::execute;
+  copy_syncs_ = copy_extended_ ? static_cast<std::uint32_t>(expected_.drop_syncs()) : 0;
+  consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
+}
+
 // Passes COPY data on, as long as the server takes it. True: something moved.
 bool Session::forward_copy_data() {
   bool moved = false;

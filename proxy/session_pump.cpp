@@ -1,4 +1,4 @@
-// Replies: from the server's bytes to the client's, counting what is still owed; a lost server.
+// Replies: from the server's bytes to the client's, counting what is still owed.
 #include <algorithm>
 #include <cerrno>
 
@@ -18,23 +18,12 @@ constexpr std::uint64_t kPassed = 64 << 10;   // of a row, so that passing it on
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
 
-Error as_error(const wire::ErrorView& view) {
-  Error e(SqlState::parse(view.code), std::string(view.message), std::string(view.hint));
-  e.detail = view.detail;
-  return e;
-}
+}  // namespace
 
-// Within a transaction block: may what was written stand, once the statement ran?
-bool may_commit_transaction(const router::Plan& plan) {
-  return plan.verb == Verb::commit || plan.verb == Verb::unparsable || plan.ends_transaction;
-}
-
-Error out_of_step(char type) {
+Error Session::out_of_step(char type) {
   return {sqlstate::kProtocolViolation, concat("the server sent a message of type '", std::string(1, type), "' out of turn"),
           "The server connection was closed; try again."};
 }
-
-}  // namespace
 
 net::Task<Session::Outcome> Session::pump(bool may_retry) {
   stash();
@@ -456,206 +445,6 @@ void Session::on_discard_all() {
   if (!keeps && (!pinned_ || server_ == pinned_)) unpin();
   // The server has no settings now; the start-up ones are replayed before the next statement.
   discarded_ = true;
-}
-
-// ---- errors ----
-
-void Session::on_error(const wire::Message& m, bool& forward) {
-  const auto view = wire::read_error(m.body);
-  if (!view) return break_server(out_of_step('E'));
-  if (view->severity == "FATAL" || view->severity == "PANIC") {
-    forward = false;
-    server_fatal_ = as_error(*view);
-    server_broken_ = true;
-    return;
-  }
-  if (expected_.empty()) return break_server(as_error(*view));
-  if (again_ || will_run_again(m)) {
-    forward = false;
-    if (!again_) forget_stale(ops_[expected_.first_owed()->op]);
-    again_ = true;
-    ++runs_again_;
-    if (expected_.first_owed()->kind != Expect::query) expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
-    return;
-  }
-  const Expected head = expected_.front();
-  if (head.kind == Expect::settings) {
-    settings_error_ = as_error(*view);
-    return;
-  }
-  if (head.swallow && head.kind == Expect::parse && own_sync_follows()) {
-    // What a Query names could not be prepared: the Query fails for want of it, and is told this reason.
-    forward = false;
-    swallowed_error_ = as_error(*view);
-    expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
-    return;
-  }
-  if (own_running_ || (head.kind == Expect::query && head.swallow)) {
-    forward = false;
-    if (!swallowed_error_) swallowed_error_ = as_error(*view);
-    return;
-  }
-  error_seen_ = true;
-  traffic_->errors.add(view->code);
-  const Op* const op = head.op < ops_.size() ? &ops_[head.op] : nullptr;
-  if (op && is_stale_plan(m.body)) forget_stale(*op);   // it would fail every client from now on
-  if (std::exchange(copy_given_up_, false) && view->message.find(kCopyGivenUp) != std::string_view::npos) {
-    forward = false;
-    client_eof_ = client_dead_ = true;
-    return fatal({sqlstate::kProtocolViolation, concat("unexpected message type ", std::to_string(input_.front()), " during COPY from stdin")});
-  }
-  const bool follows = view->code == sqlstate::kInFailedTransaction.view() || view->code == sqlstate::kInvalidStatementName.view();
-  if (follows && swallowed_error_) {
-    forward = false;   // a held-back SET LOCAL, a Parse or the like had failed: that is what the client must know
-    wire::write_error(own_, wire::Severity::error, *std::exchange(swallowed_error_, std::nullopt));
-  } else if (head.kind != Expect::poison && translate_error(m, op)) {
-    forward = false;
-  }
-  if (head.kind == Expect::query || head.kind == Expect::function_call)   // its ReadyForQuery comes
-    return copy_in_ || copy_syncs_ > 0 ? end_failed_copy() : void();
-  if (head.kind == Expect::poison) {
-    forward = false;
-    wire::write_error(own_, wire::Severity::error, *poison_error_);
-  }
-  expected_.drop_to_sync([&](const Expected& e) { undo(e); });
-  restore_unnamed(head.op);
-  if (expected_.empty()) {
-    skip_to_sync_ = mid_sequence_ = true;
-    if (copy_in_ || copy_syncs_ > 0) end_failed_copy();
-    return;
-  }
-  // The Sync that stands for a Query of which the proxy would have complained: the Query is skipped like all that follows.
-  const Expected& ends = expected_.front();
-  if (head.kind == Expect::poison || ends.kind != Expect::sync || ends.op >= ops_.size() || ops_[ends.op].type != 'Q') return;
-  if (ends.op == head.op) return;   // it failed itself, as a Parse of the proxy's: its ReadyForQuery comes
-  expected_.swallow_front();
-  skip_to_sync_ = true;
-}
-
-// The unnamed statement when `failed` (an index of ops_) failed and all after it was skipped: that of the last message that came to pass.
-void Session::restore_unnamed(std::size_t failed) {
-  if (failed >= ops_.size()) return;
-  const auto parses = [&](const Op& op) { return op.type == 'P' && !op.statement && op.name.empty(); };
-  const auto drops = [&](const Op& op) {
-    if (op.type != 'C' || scanned_ == 0) return op.type == 'Q' || op.type == 'C';   // COPY data took the messages' place
-    const auto named = wire::read_named(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader), "Close");
-    return named && named->kind == 'S' && named->name.empty();
-  };
-  std::size_t last = failed + 1;
-  while (last > 0 && !parses(ops_[last - 1]) && !drops(ops_[last - 1])) --last;
-  if (last == 0) return take_unnamed_back();
-  const std::size_t at = last - 1;
-  has_unnamed_ = at != failed && parses(ops_[at]);
-  const bool is_latest = std::none_of(ops_.begin() + static_cast<std::ptrdiff_t>(last), ops_.end(), parses);
-  if (!has_unnamed_ || is_latest) return;
-  const auto parse = scanned_ == 0 ? wire::read_parse({}) : wire::read_parse(input_.subspan(ops_[at].offset + wire::kHeader, ops_[at].size - wire::kHeader));
-  has_unnamed_ = static_cast<bool>(parse);
-  if (!has_unnamed_) return;
-  read_into(unnamed_, *parse);
-  unnamed_.id = worker_.next_unnamed();
-}
-
-// As it was before the batch.
-void Session::take_unnamed_back() {
-  if (std::exchange(unnamed_replaced_, false)) std::swap(unnamed_, unnamed_before_);
-  has_unnamed_ = had_unnamed_;
-}
-
-// The server skipped the message that would have caused this reply.
-void Session::undo(const Expected& e) {
-  undo_on_server(e);
-  if (e.swallow || e.op >= ops_.size()) return;
-  Op& op = ops_[e.op];
-  const bool named = op.statement != nullptr || !op.name.empty();
-  if (e.kind == Expect::parse || (e.kind == Expect::local && (op.type == 'P' || (op.plan && op.plan->verb == Verb::prepare && op.local == 'C'))))
-    named ? names_.remove(op.name) : void(has_unnamed_ = false);
-  else if (e.kind == Expect::local)
-    restore_names(op);
-}
-
-void Session::on_copy_in() {
-  if (expected_.empty()) return break_server(out_of_step('G'));
-  copy_in_ = true;
-  copy_failed_ = false;
-  copy_extended_ = expected_.front().kind == Expect::execute;
-  copy_syncs_ = copy_extended_ ? static_cast<std::uint32_t>(expected_.drop_syncs()) : 0;
-  consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
-}
-
-// ---- a lost server ----
-
-// Was it the batch that ended the server? What it crashed on, or was told to stop with, is not run again elsewhere. A server that was told
-// to stop while it was idle says so only when it gets to it, which may be after the batch was sent: the words are the same, only the time
-// tells.
-bool Session::spoke_of_the_batch() const {
-  constexpr Duration kToldWhileIdle = std::chrono::seconds(5);
-  if (!server_fatal_) return false;
-  return server_fatal_->code != sqlstate::kAdminShutdown || worker_.loop().now() - sent_at_ > kToldWhileIdle;
-}
-
-Session::Outcome Session::lost_server(bool may_retry) {
-  const bool pinned = server_ == pinned_;
-  const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
-  const bool may_commit = std::any_of(ops_.begin(), ops_.end(), [](const Op& op) { return op.plan && may_commit_transaction(*op.plan); });
-  const bool wrote = decision_.writes || sequence_wrote_ || (may_commit && transaction_wrote_);
-  const bool sequence = mid_sequence_ || in_sequence_;
-  if (may_retry && !spoke_of_the_batch() && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
-    server_fatal_.reset();
-    drop_server();
-    return Outcome::retry;
-  }
-  Error error = server_fatal_.value_or(Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", server_->pool->name(), ")")));
-  server_fatal_.reset();
-  if (wrote && (!explicit_transaction || may_commit)) {
-    error = Error(sqlstate::kTransactionResolutionUnknown,
-                  concat("the server connection was lost while a write was running: its outcome is unknown (", error.message, ")"),
-                  "Look whether the write happened before you try again.");
-    error.outcome_known = false;
-  }
-  const bool cut_in_message = (bulk_left_ > 0 && forwarded_ > 0) || (error_seen_ && copy_syncs_ > 0);
-  const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
-  expected_.drop_all([&](const Expected& e) { undo(e); });
-  drop_server();
-  if (cut_in_message) {   // whatever is said now would be taken for the rest of that message
-    note_last_words(error);
-    return Outcome::closed;
-  }
-  if (pinned || client_dead_) {
-    fatal(error);
-    return Outcome::closed;
-  }
-  database_->stats.errors.add(error.code.view());
-  const bool over = ends_failed_transaction();
-  const bool in_block = in_transaction() && !over;
-  if (!in_block) leave_transaction(false);
-  if (in_block) {
-    transaction_ = Transaction::held_failed;   // the client must still say ROLLBACK
-    held_.clear();
-    transaction_shard_.reset();
-    failed_locally_ = false;
-  }
-  if (!awaits_sync) fail_begin();
-  wire::write_error(out_, wire::Severity::error, error);
-  skip_to_sync_ = awaits_sync;
-  if (!awaits_sync) wire::write_ready_for_query(out_, status_letter());
-  return Outcome::done;
-}
-
-// Bytes from a server that owes nothing: notices, notifications, or its end. False: the client must go, too.
-bool Session::process_idle_server(pool::Server& server) {
-  if (!server.socket->may_receive() && !server.socket->hung_up()) return true;
-  pool::Server* const current = std::exchange(server_, &server);
-  while (receive_from_server() && !server_broken_) {
-  }
-  if (!server_broken_) {
-    server_ = current;
-    return true;
-  }
-  fatal(server_fatal_.value_or(Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", server.pool->name(), ")"))));
-  drop_server();
-  server_ = current == &server ? nullptr : current;
-  transaction_ = server_ ? transaction_ : Transaction::none;
-  return false;
 }
 
 }  // namespace weir::proxy
