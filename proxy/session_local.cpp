@@ -215,11 +215,6 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
 }
 
 bool Session::answer_locally(BatchEnd end) {
-  if (decision_.error) {
-    if (can_fail_in_place()) return false;
-    fail_locally(end, *decision_.error);
-    return true;
-  }
   const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
   bool all_local = true;
   bool returns_to_savepoint = false;
@@ -239,6 +234,11 @@ bool Session::answer_locally(BatchEnd end) {
     }
     fail_on_server_at(transaction_is_aborted());
     return false;
+  }
+  if (decision_.error) {
+    if (can_fail_in_place()) return false;
+    fail_locally(end, *decision_.error);
+    return true;
   }
   if (end == BatchEnd::flush && decision_.channels) all_local = false;   // the sequence it belongs to may fail yet
   if (mid_sequence_ || !all_local) return false;

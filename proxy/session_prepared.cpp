@@ -301,6 +301,7 @@ void Session::plan_prepared_bind(Op& op, const wire::BindView& bind, const Prepa
   if (executes_unknown(*op.plan)) {
     portal->executes_name = op.plan->prepared.front().name;
   } else if (!runs_in_proxy(*op.plan)) {
+    op.name = bind.statement;   // for errors: the server is told another
     execute_as(op, statement);
     if (decision_.error) return;
     portal->executes = op.prepared->uses.front().interned;

@@ -139,11 +139,12 @@ std::string Session::with_client_names(std::string_view text, const Op* op) cons
     while (end < text.size() && std::isxdigit(static_cast<unsigned char>(text[end])) != 0) ++end;
     const std::uint64_t id = std::strtoull(std::string(text.substr(at + kPrefix.size(), end - at - kPrefix.size())).c_str(), nullptr, 16);
     std::string_view name = names_.name_of(id);
-    if (op && op->interned && op->interned->id == id && !op->name.empty()) name = op->name;
+    const bool own = op && op->interned && op->interned->id == id && (!op->name.empty() || (op->type == 'B' && op->prepared));
+    if (own) name = op->name;
     if (op && op->prepared)
       for (const PreparedText::Use& use : op->prepared->uses)
         if (use.interned && use.interned->id == id) name = use.name;
-    out += concat(text.substr(0, at), name.empty() ? text.substr(at, end - at) : name);
+    out += concat(text.substr(0, at), name.empty() && !own ? text.substr(at, end - at) : name);
     text.remove_prefix(end);
   }
   return out += text;
