@@ -465,6 +465,7 @@ class Session {
   bool tainted_ = false;                // DISCARD ALL before it goes back
   bool pinned_tainted_ = false;         // so, too, the one that is kept
   bool pin_after_ = false;
+  bool pins_first_ = false;             // the batch is the first that wants so
   bool soft_after_ = false;             // keep it for its sequences' values, if that costs nobody anything
   bool mid_sequence_ = false;           // a Flush was answered, its Sync has not come
   bool read_leased_ = false;

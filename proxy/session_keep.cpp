@@ -58,6 +58,7 @@ void Session::note_effects() {
     pin_after_ = true;
     return;
   }
+  pins_first_ = e.pins && !pin_after_;
   pin_after_ |= e.pins;
   soft_after_ |= e.soft;
   asks_.settings |= e.sets || e.opaque;

@@ -325,11 +325,11 @@ void Session::on_ready(char status) {
     if (error_seen_) transaction_ = Transaction::held_failed;
     return;
   }
+  drop_pin_of_failed_text();
   if (status == 'I') {
     const bool rolled_back = error_seen_ || rolled_back_;
     sequence_wrote_ = false;
     if (decision_.writes || transaction_wrote_) mark_writes();
-    drop_pin_of_failed_text();
     leave_transaction(!rolled_back);
     server_->settings = std::exchange(discarded_, false) ? nullptr : settings_.current();
     traffic_->transactions.observe(worker_.loop().now() - transaction_sent_at_);
@@ -348,7 +348,7 @@ void Session::on_ready(char status) {
 
 // Text that neither our parser nor the server understood left nothing behind.
 void Session::drop_pin_of_failed_text() {
-  if (!error_seen_ || !pin_after_ || mode_ == config::PoolMode::session) return;
+  if (!error_seen_ || !pins_first_ || mode_ == config::PoolMode::session) return;
   for (const Op& op : ops_)
     if (op.plan && op.plan->effects.pins && op.plan->verb != Verb::unparsable) return;
   pin_after_ = false;
