@@ -137,14 +137,17 @@ Connector::Connector(unsigned threads) {
   for (unsigned i = 0; i < std::max(1U, threads); ++i) threads_.emplace_back([this] { work(); });
 }
 
-Connector::~Connector() {
+Connector::~Connector() { stop(); }
+
+void Connector::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
     jobs_.clear();
   }
   wake_.notify_all();
-  for (auto& t : threads_) t.join();
+  for (auto& t : threads_)
+    if (t.joinable()) t.join();
 }
 
 void Connector::run(std::function<void()> job) {

@@ -65,12 +65,14 @@ using PgResult = std::unique_ptr<PGresult, PgResultDeleter>;
 class Connector {
  public:
   explicit Connector(unsigned threads);
-  ~Connector();   // finishes running jobs, drops the rest
+  ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
-  // Runs `job` on one of the threads. Any thread.
+  // Runs `job` on one of the threads; drops it after stop(). Any thread.
   void run(std::function<void()> job);
+  // Finishes running jobs, drops the rest.
+  void stop();
 
  private:
   void work();

@@ -120,6 +120,8 @@ Result<void> Proxy::start_threads(Inheritance inherited) {
     topology_ = topology;
   }
   for (auto& worker : workers_) worker->set_topology(topology);
+  for (const std::string& name : inherited.paused) (void)pause(name, Deadline(Clock::now()));
+  for (const std::string& name : inherited.disabled) (void)set_disabled(name, true);
   if (inherited.takeover_listener >= 0) handover_ = std::make_unique<Handover>(*this, settings.listen.takeover_socket, std::move(inherited));
   monitor_ = std::make_unique<pool::Monitor>(pool::MonitorSettings{settings.health.interval, settings.health.timeout});
   watch_backends(*topology);
@@ -149,7 +151,7 @@ Proxy::~Proxy() {
   recovery_.reset();
   catalogs_.reset();
   monitor_.reset();
-  console_jobs_.reset();
+  if (console_jobs_) console_jobs_->stop();   // before the workers, on which its commands wait; a console's client may still ask for one
   for (auto& worker : workers_) worker->stop();
   // Sessions used them to the last; what they still have to tell goes to loops that run no more.
   listen_hub_.reset();

@@ -197,7 +197,7 @@ class Session {
   std::string tag_servers(std::string_view application_name);
   void greet();
   net::Task<> serve_console();
-  net::Task<> run_console_query(std::string_view sql);
+  net::Task<bool> run_console_query(std::string_view sql);
 
   // --- planning (session_plan.cpp) ---
   void plan_batch(BatchEnd& end);

@@ -263,7 +263,8 @@ net::Task<> Session::serve_console() {
     last_request_ = worker_.loop().now();
     if (f.message.type == 'Q') {
       const auto sql = wire::read_query(f.message.body);
-      co_await run_console_query(sql ? *sql : std::string_view{});
+      const bool answered = co_await run_console_query(sql ? *sql : std::string_view{});
+      if (!answered) co_return;
     } else if (f.message.type == 'S') {
       wire::write_ready_for_query(out_, 'I');
     } else if (f.message.type == 'P') {
@@ -276,16 +277,18 @@ net::Task<> Session::serve_console() {
   }
 }
 
-net::Task<> Session::run_console_query(std::string_view sql) {
+// False: the client has gone. The command runs to its end, but its answer must not be taken for that of what the client sent after it.
+net::Task<bool> Session::run_console_query(std::string_view sql) {
   const bool may_change = contains(worker_.topology()->settings->admin.users, user_);
   worker_.proxy().run_console(std::string(sql), may_change, worker_.index(), id_);
   stash();
   while (!console_answer_) {
-    if (client_eof_ || client_->hung_up()) co_return;
+    if (client_eof_ || client_->hung_up()) co_return false;
     co_await waiter_.wait();
   }
   out_.append(console_answer_->view());
   console_answer_.reset();
+  co_return true;
 }
 
 }  // namespace weir::proxy
