@@ -69,6 +69,10 @@ Result<Inheritance> inherit(const std::string& path) {
       got.shares += text;
     } else if (take_word(text, "environment ")) {
       got.environment = text;
+    } else if (take_word(text, "paused ")) {
+      got.paused.emplace_back(text);
+    } else if (take_word(text, "disabled ")) {
+      got.disabled.emplace_back(text);
     } else if (take_word(text, "refused ")) {
       return refused(path, old.peer(), text);
     } else if (text == "ready") {
@@ -171,6 +175,8 @@ void Handover::give_everything() {
     }
   send_lines(to, BudgetShare::whole(proxy_.pools()));
   if (const std::string environment = systemd::environment(); !environment.empty()) to.send(concat("environment ", environment));
+  for (const std::string& name : proxy_.paused()) to.send(concat("paused ", name));
+  for (const std::string& name : proxy_.disabled()) to.send(concat("disabled ", name));
   to.send("ready");
 }
 

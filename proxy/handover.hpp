@@ -3,7 +3,8 @@
 // serves the clients it has until they leave or listen.drain_timeout has passed, and ends. A client cannot be moved: its TCP connection,
 // its TLS state and its transaction belong to the process it came to.
 //
-//   new: "hello 1"  →  old: "listener <name>" + descriptors, ..., "share <n> <server>" lines, "environment ...", "ready"
+//   new: "hello 1"  →  old: "listener <name>" + descriptors, ..., "share <n> <server>" lines, "environment ...",
+//                            "paused <database>", "disabled <database>", ..., "ready"
 //   new: "accepting" (its clients come in)  →  old: stops accepting, "stopped"
 //   both: "budget ..." lines (handover_budget.hpp), "cancel <pid> <secret>" for keys of the other's clients
 //   end of the connection: the old one has ended (the new one may use the whole bound), or the new one has died (the old one serves on)
@@ -35,6 +36,7 @@ struct Inheritance {
   std::optional<HandoverChannel> channel;
   std::string shares;        // BudgetShare::whole() of the predecessor
   std::string environment;   // systemd::environment()
+  std::vector<std::string> paused, disabled;   // databases, by the console
 };
 
 // Asks the process that listens at `path`; an empty inheritance: nobody does, `path` is ours now. Blocks for some seconds at most.

@@ -14,7 +14,7 @@ import pytest
 import harness
 from listeners import Listener
 from metrics_client import get, scrape
-from wire_client import WireClient, query
+from wire_client import WireClient, query, startup
 
 
 class Generations(harness.Weir):
@@ -149,6 +149,24 @@ def test_clients_of_the_old_process_work_on_and_share_the_bound_with_those_of_th
             client.__exit__()
         assert old.wait(20) == 0
         harness.wait_for(lambda: weir.console("SHOW BACKENDS")[0]["server_connections_bound"] == "2", "the whole bound")
+
+
+def test_what_is_paused_or_disabled_stays_so(start):
+    weir = start(listen={"drain_timeout": "1s"})
+    weir.console("PAUSE app")
+    weir.console("DISABLE app")
+    old = weir.replace()
+    assert old.wait(20) == 0
+    row = weir.console("SHOW DATABASES")[0]
+    assert (row["paused"], row["disabled"]) == ("1", "1")
+    with pytest.raises(psycopg2.OperationalError, match="does not allow connections"):
+        weir.connect()
+    weir.console("ENABLE app")
+    with WireClient(weir.port, log_in=False) as waits:
+        waits.send(startup({"user": "postgres", "database": "app"}) + query("select 1"))
+        harness.wait_for(lambda: any(r["state"] in ("waiting", "login") and r["database"] == "app" for r in weir.console("SHOW CLIENTS")), "the client to wait")
+        weir.console("RESUME app")
+        assert waits.read_to_ready(2).rows == [["1"]]
 
 
 def test_who_stays_idle_on_the_old_process_is_told_to_go_after_drain_timeout(start):
