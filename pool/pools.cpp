@@ -54,6 +54,11 @@ std::shared_ptr<Budget> Pools::limit(const std::string& whose, std::optional<uns
   return budget;
 }
 
+std::map<std::string, std::shared_ptr<Budget>> Pools::limits() const {
+  std::lock_guard lock(mutex_);
+  return limits_;
+}
+
 std::map<std::string, std::shared_ptr<Budget>> Pools::budgets() const {
   std::lock_guard lock(mutex_);
   return budgets_;

@@ -32,6 +32,7 @@ class Pools final : public PoolHost {
   [[nodiscard]] std::map<std::string, std::shared_ptr<Budget>> budgets() const;
   // The same of a database ("database app") or a user ("user bob") over all pools of theirs; none or 0: counted, not bounded.
   [[nodiscard]] std::shared_ptr<Budget> limit(const std::string& whose, std::optional<unsigned> bound);
+  [[nodiscard]] std::map<std::string, std::shared_ptr<Budget>> limits() const;
   [[nodiscard]] std::vector<std::shared_ptr<Pool>> all() const;
   // Retires the pools whose backend `keep` refuses (RELOAD).
   void retire_unless(const std::function<bool(const Backend&)>& keep);

@@ -114,13 +114,23 @@ ConsoleTable show_buckets(Proxy& proxy) {
   return table;
 }
 
-// The bounds of connections, and how near each is: a PostgreSQL server's, then the databases' and users' own.
+// The bounds of connections, and how near each is: a PostgreSQL server's, and those that databases and users have of their own.
 ConsoleTable show_limits(Proxy& proxy) {
   ConsoleTable table{{"limit", "name", "used", "bound", "max_seen"}, {}};
   const TopologyRef topology = proxy.topology();
-  table.rows.push_back({"clients", "all", num(proxy.clients()), num(topology->settings->listen.max_clients), std::nullopt});
-  for (const auto& [server, budget] : proxy.pools().budgets())
-    table.rows.push_back({"server_connections", server, num(budget->used()), num(budget->bound()), num(budget->high_water())});
+  const ClientPlaces& clients = proxy.client_places();
+  const config::Settings& settings = *topology->settings;
+  table.rows.push_back({"clients", "all", num(proxy.clients()), num(settings.listen.max_clients), std::nullopt});
+  const auto clients_of = [&](const std::string& whose, unsigned used, std::optional<unsigned> bound) {
+    if (bound.value_or(0) > 0) table.rows.push_back({"clients", whose, num(used), num(*bound), std::nullopt});
+  };
+  for (const config::Database& d : settings.databases) clients_of(concat("database ", d.name), clients.of_database(d.name), d.max_clients);
+  for (const config::User& u : settings.users) clients_of(concat("user ", u.name), clients.of_user(u.name), u.max_clients);
+  auto budgets = proxy.pools().budgets();
+  budgets.merge(proxy.pools().limits());
+  for (const auto& [whose, budget] : budgets)
+    if (budget->bound() != pool::Budget::kNoBound)
+      table.rows.push_back({"server_connections", whose, num(budget->used()), num(budget->bound()), num(budget->high_water())});
   return table;
 }
 

@@ -49,7 +49,7 @@ class ClientPlaces {
 
   // 53300 if the database or the user has as many as database.max_clients, user.max_clients say.
   [[nodiscard]] Result<Place> enter(const config::Database& database, const std::string& name, const config::User* user);
-  // For SHOW DATABASES and SHOW USERS.
+  // For SHOW LIMITS.
   [[nodiscard]] unsigned of_database(const std::string& name) const;
   [[nodiscard]] unsigned of_user(const std::string& name) const;
 

@@ -1,11 +1,13 @@
 """The admin console as PgBouncer's users know it: views and columns, commands, roles, names of settings."""
 import re
+import socket
 import threading
 
 import psycopg2
 import pytest
 
 import harness
+from wire_client import WireClient, query
 
 STATS = "server_assignment_count xact_count query_count {}received {}sent xact_time query_time wait_time client_parse_count server_parse_count bind_count client_login_count"
 TOTALS = STATS.format("bytes_", "bytes_").split()
@@ -190,6 +192,34 @@ def test_reconnect_and_wait_close(weir):
     assert done == [[]]
     assert all(s["close_needed"] == "0" for s in weir.console("SHOW SERVERS"))
     holder.close()
+
+
+def test_the_answer_of_a_command_whose_client_went_is_nobody_elses(weir):
+    with WireClient(weir.port) as holder:
+        holder.query("begin; select 1")
+        with WireClient(weir.port, database="weir", user="weir") as admin:
+            admin.send(query("PAUSE app") + query("SHOW VERSION"))
+            harness.wait_for(lambda: weir.console("SHOW DATABASES")[0]["paused"] == "1", "the pause")
+            admin.socket.shutdown(socket.SHUT_WR)
+            assert admin.at_end() == []   # and SHOW VERSION is not answered by PAUSE
+        holder.query("commit")
+    weir.console("RESUME app")
+    assert weir.psql("SELECT 9") == "9"
+
+
+def test_limits_of_databases_and_users_are_shown_with_what_is_used(start_weir, plain_clusters):
+    users = {"alice": {"password": "x", "max_clients": 3, "max_server_connections": 2}, "weir": {"password": "x"}, "bob": {"password": "x"}}
+    database = harness.database_toml(plain_clusters, sharded=False, replicas=False, max_clients=7, max_server_connections=5, backend="",
+                                     maintenance="user=postgres")
+    plain_clusters.psql("create role alice login")
+    weir = start_weir([database], users=users, auth={"method": "trust", "users_file": "users.toml"})
+    with WireClient(weir.port, user="alice") as one, WireClient(weir.port, user="alice"):
+        one.query("begin; select 1")
+        shown = {(r["limit"], r["name"]): (r["used"], r["bound"]) for r in weir.console("SHOW LIMITS")}
+    assert shown["clients", "database app"] == ("2", "7") and shown["clients", "user alice"] == ("2", "3")
+    used, bound = shown["server_connections", "user alice"]
+    assert int(used) >= 1 and bound == "2" and shown["server_connections", "database app"] == (used, "5")
+    assert not [name for _, name in shown if name.endswith("bob")], "who has no bound has no row"
 
 
 def test_suspend_accepts_nobody_until_resume(weir):
