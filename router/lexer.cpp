@@ -8,6 +8,7 @@
 
 #include "router/key_hash.hpp"
 #include "router/lexer_chars.hpp"
+#include "router/lexer_context.hpp"
 #include "router/lexer_key.hpp"
 #include "router/lexer_scan.hpp"
 #include "router/lexer_words.hpp"
@@ -17,29 +18,6 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 128;
 constexpr std::size_t kSlack = 16;  // room that a token of fixed size may take without asking
-
-// What holds inside the present parentheses.
-enum Context : std::uint8_t {
-  kOrdinals = 1,    // an integer may be the position of an output column
-  kTypmods = 2,     // integers are type modifiers
-  kStrings = 4,     // strings are arguments of a function that may look into them
-  kEverything = 8,  // so may numbers
-};
-
-// The last token, as far as the next one's meaning depends on it. Those up to `dot` may be part of a type's name.
-enum class Last : std::uint8_t { word, quoted, dot, typecast, nothing, string, open, close, other };
-struct Token {
-  Last kind = Last::nothing;
-  std::uint32_t length = 0;            // of a word
-  const std::uint8_t* text = nullptr;  // of a word: folded, in the key
-
-  [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(text), length}; }
-  [[nodiscard]] std::uint64_t prefix() const { return packed_prefix(text, length); }
-  [[nodiscard]] std::uint8_t bits() const { return kind == Last::word ? word_bits(view(), prefix()) : 0; }
-  [[nodiscard]] bool is(std::string_view short_word) const {
-    return kind == Last::word && length == short_word.size() && prefix() == packed_prefix(short_word);
-  }
-};
 
 class Lifter {
  public:
@@ -400,25 +378,9 @@ class Lifter {
 
   [[nodiscard]] std::uint8_t inside_parenthesis() const {
     if (whole_) return 0;
-    if (last_.kind == Last::word) return static_cast<std::uint8_t>(context_ | inside_call());
+    if (last_.kind == Last::word) return static_cast<std::uint8_t>(context_ | inside_call(last_, before_, in_type_));
     if (last_.kind == Last::quoted) return static_cast<std::uint8_t>(context_ | (in_type_ ? kTypmods : kStrings));
     return context_;
-  }
-
-  // What "(" after the word last_ brings with it.
-  [[nodiscard]] std::uint8_t inside_call() const {
-    const std::uint8_t bits = last_.bits();
-    const bool qualified = before_.kind == Last::dot;
-    if (!qualified && (bits & kExpression))
-      return last_.is("on") && before_.is("distinct") ? kOrdinals : 0;  // "AS (" begins a subquery
-    if (in_type_ || (bits & kTakesTypmods) || follows_name()) return kTypmods;
-    if (takes_object_ids(last_.view())) return kEverything;
-    return !qualified && (bits & kComputes) ? 0 : kStrings;
-  }
-
-  // "name type(" in a column definition list.
-  [[nodiscard]] bool follows_name() const {
-    return before_.kind == Last::quoted || (before_.kind == Last::word && !(before_.bits() & kExpression));
   }
 
   void operator_or_comment() {
