@@ -29,35 +29,8 @@ std::array<std::string_view, 6> settings_query(const SettingsState* has, const S
 
 // Could the statement end a failed transaction, and what stands behind it then run?
 bool may_end_transaction(const router::Plan& plan) {
-  switch (plan.verb) {
-    case Verb::commit:
-    case Verb::rollback:
-    case Verb::rollback_to_savepoint:
-    case Verb::multi:
-    case Verb::unparsable: return true;
-    case Verb::empty:
-    case Verb::query:
-    case Verb::dml:
-    case Verb::copy_from:
-    case Verb::copy_to:
-    case Verb::begin:
-    case Verb::savepoint:
-    case Verb::release_savepoint:
-    case Verb::set:
-    case Verb::set_local:
-    case Verb::set_transaction:
-    case Verb::reset:
-    case Verb::reset_all:
-    case Verb::discard_all:
-    case Verb::deallocate:
-    case Verb::deallocate_all:
-    case Verb::prepare:
-    case Verb::execute:
-    case Verb::listen:
-    case Verb::unlisten:
-    case Verb::utility: return plan.ends_transaction;
-  }
-  return true;
+  const Verb v = plan.verb;
+  return v == Verb::commit || v == Verb::rollback || v == Verb::rollback_to_savepoint || v == Verb::multi || v == Verb::unparsable || plan.ends_transaction;
 }
 
 Error settings_refused(Error error) {
