@@ -77,7 +77,8 @@ struct PoolCounts {
   unsigned close_needed = 0;         // servers of before the last renew()
   unsigned being_canceled = 0;       // active ones that would be idle, were there not a cancel on its way to them
   unsigned cancels_waiting = 0, cancels_active = 0;   // CancelRequests to be sent, and being sent
-  Duration max_wait{};
+  Duration max_wait{};   // the longest of all, where counts are summed
+  PoolCounts& operator+=(const PoolCounts& other);
 };
 
 struct ServerInfo {

@@ -191,4 +191,17 @@ Error Pool::timeout_error(Duration waited) const {
           "Transactions may be too long, or pool.size too small; see SHOW POOLS in the admin console."};
 }
 
+PoolCounts& PoolCounts::operator+=(const PoolCounts& other) {
+  active += other.active;
+  idle += other.idle;
+  opening += other.opening;
+  waiting += other.waiting;
+  close_needed += other.close_needed;
+  being_canceled += other.being_canceled;
+  cancels_waiting += other.cancels_waiting;
+  cancels_active += other.cancels_active;
+  max_wait = std::max(max_wait, other.max_wait);
+  return *this;
+}
+
 }  // namespace weir::pool

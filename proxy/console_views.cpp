@@ -44,19 +44,6 @@ std::vector<ClientInfo> clients_of(Proxy& proxy) {
   return all;
 }
 
-pool::PoolCounts& operator+=(pool::PoolCounts& sum, const pool::PoolCounts& c) {
-  sum.active += c.active;
-  sum.idle += c.idle;
-  sum.opening += c.opening;
-  sum.waiting += c.waiting;
-  sum.close_needed += c.close_needed;
-  sum.being_canceled += c.being_canceled;
-  sum.cancels_waiting += c.cancels_waiting;
-  sum.cancels_active += c.cancels_active;
-  sum.max_wait = std::max(sum.max_wait, c.max_wait);
-  return sum;
-}
-
 unsigned connections(const pool::PoolCounts& c) { return c.active + c.idle + c.opening; }
 
 config::PoolMode mode_of(const config::Settings& settings, const config::Database* database, const config::User* user) {

@@ -55,13 +55,7 @@ ConsoleTable show_backends(Proxy& proxy) {
     for (const std::uint64_t n : passed.errors) errors += n;
     pool::PoolCounts sum;
     for (const auto& pool : proxy.pools().all())
-      if (&pool->backend() == &b) {
-        const auto c = pool->counts(now);
-        sum.active += c.active;
-        sum.idle += c.idle;
-        sum.opening += c.opening;
-        sum.waiting += c.waiting;
-      }
+      if (&pool->backend() == &b) sum += pool->counts(now);
     const policy::Probe probe = b.last_probe();
     const auto lag = probe.lag ? std::optional(num(console_micros(*probe.lag) / 1000)) : std::nullopt;
     table.rows.push_back({b.id().database, b.id().shard_name, std::string(role_of(b)), b.host(), b.port(), b.dbname(), b.usable() ? "usable" : "not usable",

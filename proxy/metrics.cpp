@@ -195,13 +195,7 @@ Backends look_at_backends(Proxy& proxy, const Topology& topology) {
   for (const auto& pool : proxy.pools().all()) {
     const auto known = found.find(labels_of(pool->backend()));
     if (known == found.end()) continue;
-    const pool::PoolCounts c = pool->counts(Clock::now());
-    pool::PoolCounts& sum = known->second.pools;
-    sum.active += c.active;
-    sum.idle += c.idle;
-    sum.opening += c.opening;
-    sum.waiting += c.waiting;
-    sum.max_wait = std::max(sum.max_wait, c.max_wait);
+    known->second.pools += pool->counts(Clock::now());
   }
   return found;
 }
