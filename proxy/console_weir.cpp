@@ -6,6 +6,7 @@
 #include "config/load.hpp"
 #include "proxy/console.hpp"
 #include "proxy/proxy.hpp"
+#include "proxy/recovery.hpp"
 
 namespace weir::proxy {
 

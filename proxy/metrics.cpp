@@ -9,6 +9,7 @@
 #include "proxy/log_spdlog.hpp"
 #include "proxy/metric_families.hpp"
 #include "proxy/proxy.hpp"
+#include "proxy/recovery.hpp"
 #include "proxy/survey.hpp"
 
 namespace weir::proxy {

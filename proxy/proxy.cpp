@@ -10,6 +10,7 @@
 #include "proxy/client_tls.hpp"
 #include "proxy/admin_http.hpp"
 #include "proxy/console.hpp"
+#include "proxy/recovery.hpp"
 #include "proxy/stats_line.hpp"
 
 namespace weir::proxy {

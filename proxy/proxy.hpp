@@ -25,7 +25,6 @@
 #include "proxy/http_server.hpp"
 #include "proxy/listen_hub.hpp"
 #include "proxy/listeners.hpp"
-#include "proxy/recovery.hpp"
 #include "proxy/session.hpp"
 #include "proxy/topology.hpp"
 #include "proxy/worker.hpp"
@@ -34,6 +33,7 @@
 namespace weir::proxy {
 
 class Console;
+class Recovery;
 class StatsLine;
 
 // Which clients a shutdown waits for, as PgBouncer has it: those in a transaction (a server is in use), or all.

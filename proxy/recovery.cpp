@@ -41,6 +41,12 @@ bool Recovery::can_prepare(const std::string& database, const std::string& shard
   return !unable_.contains({database, shard});
 }
 
+std::string Recovery::cluster(const std::string& database) const {
+  std::lock_guard lock(mutex_);
+  const auto found = clusters_.find(database);
+  return found == clusters_.end() ? std::string() : found->second;
+}
+
 void Recovery::run() {
   while (!stopping_) {
     look_at_all(topology_());
@@ -68,6 +74,10 @@ void Recovery::look_at_all(const TopologyRef& topology) {
       if (!stopping_ && link.open(*state.config, shard, *state.shards[i].primary, state.checks[i])) database.rules.cluster = link.cluster();
       database.links.push_back(&link);
       database.rules.shards.push_back(shard.name);
+    }
+    if (!database.rules.cluster.empty()) {
+      std::lock_guard lock(mutex_);
+      clusters_[state.config->name] = database.rules.cluster;
     }
     look_at(database, found);
   }

@@ -63,6 +63,8 @@ class Recovery {
   [[nodiscard]] Seen seen() const;
   // False: max_prepared_transactions is known to be 0 on that shard, so that it cannot be the second one a transaction writes to. Any thread.
   [[nodiscard]] bool can_prepare(const std::string& database, const std::string& shard) const;
+  // The database's uuid of weir.identity, for TwoPhaseSettings; "" until a shard has told it. Any thread.
+  [[nodiscard]] std::string cluster(const std::string& database) const;
 
  private:
   using ShardName = std::pair<std::string, std::string>;   // database, shard
@@ -90,6 +92,7 @@ class Recovery {
   bool soon_ = false;
   Seen seen_;
   std::set<ShardName> unable_;                    // max_prepared_transactions = 0
+  std::map<std::string, std::string> clusters_;   // by database
 
   // The thread's own.
   std::map<ShardName, RecoveryLink> links_;
