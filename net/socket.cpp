@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,15 @@ namespace {
 
 constexpr std::uint64_t kBulkTurn = 64 << 10;   // of a large message, what is worth a turn
 constexpr std::uint32_t kAlways = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+// recv() and send() are cancellation points: with several threads each of them does two atomic operations more than the system call.
+ssize_t receive_bytes(int fd, void* to, std::size_t size) {
+  return syscall(SYS_recvfrom, fd, to, size, 0, nullptr, nullptr);
+}
+
+ssize_t send_bytes(int fd, ByteView bytes) {
+  return syscall(SYS_sendto, fd, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
+}
 
 bool set_nonblocking(int fd) {
   const int flags = fcntl(fd, F_GETFL);
@@ -167,7 +177,7 @@ Received Socket::receive_now(std::size_t limit) {
   const std::size_t size = limit == 0 ? impl.buffer_size : std::min(limit, impl.buffer_size);
   ssize_t n;
   do {
-    n = ::recv(fd_, impl.buffer.get(), size, 0);
+    n = receive_bytes(fd_, impl.buffer.get(), size);
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     const auto got = static_cast<std::size_t>(n);
@@ -193,7 +203,7 @@ Error Socket::sending_failed() const { return failed("sending to", fd_, "The pee
 Result<std::size_t> Socket::send_now(ByteView bytes) {
   ssize_t n;
   do {
-    n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    n = send_bytes(fd_, bytes);
   } while (n < 0 && errno == EINTR);
   if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return sending_failed();
   const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/deadline.hpp"
+#include "base/held.hpp"
 #include "base/result.hpp"
 #include "net/loop.hpp"
 #include "pool/backend.hpp"
@@ -59,7 +60,7 @@ struct Request {
   std::uint64_t client = 0;
   const void* settings = nullptr;    // an idle server with these settings is preferred
 
-  std::optional<Error> error;        // why it no longer waits and got nothing
+  Held<Error> error;                 // why it no longer waits and got nothing
   TimePoint since{};
 
  private:

@@ -559,7 +559,7 @@ class Session {
   // the client, from its login on
   net::Task<> task_;
   std::optional<net::ServerTls::Step> tls_step_;
-  std::optional<LookUp> looked_up_;
+  Held<LookUp> looked_up_;
   std::optional<bool> password_right_;
   std::string user_, application_name_;
   wire::CancelKey key_;
@@ -574,7 +574,7 @@ class Session {
   SqlState last_words_code_;
   ClientPlaces::Place place_;
   std::shared_ptr<const pool::Pool::Welcome> welcome_;
-  std::optional<ByteBuffer> console_answer_;
+  Held<ByteBuffer> console_answer_;
 };
 
 }  // namespace weir::proxy

@@ -233,6 +233,8 @@ void Session::greet() {
   wire::write_ready_for_query(out_, 'I');
   flush_client();
   welcome_.reset();
+  if (out_.empty()) out_.release();   // statements need far less
+  if (in_.empty()) in_.release();
 }
 
 // ---- the admin console ----

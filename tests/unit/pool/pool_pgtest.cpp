@@ -113,10 +113,10 @@ TEST_F(PoolTest, AWaiterForADeadReplicaIsToldAtOnce) {
   World world;
   const auto pool = world.pool("host=127.0.0.1 port=1 dbname=app user=postgres", {.size = 1},
                                std::make_shared<Budget>(5), policy::Role::replica);
-  std::optional<Error> error;
+  Held<Error> error;
   world.spawn(0, [&](Client& client) -> net::Task<void> {
     (void)co_await lease(*pool, client);
-    error = client.request.error;
+    error = std::move(client.request.error);
   });
   ASSERT_TRUE(world.finished());
   ASSERT_TRUE(error);
