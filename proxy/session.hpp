@@ -232,6 +232,9 @@ class Session {
   [[nodiscard]] bool only_prepares(BatchEnd end) const;
   [[nodiscard]] bool is_local(const router::Plan& plan, Transaction at) const;
   [[nodiscard]] static Transaction after_local(const router::Plan& plan, Transaction at);
+  [[nodiscard]] bool names_statements_only() const;
+  // The Flush of this batch is a Sync to its server, which then goes back: the client's own Sync, when it comes, is answered by the proxy.
+  [[nodiscard]] bool flushes_apart() const { return aside_ && !ops_.empty() && ops_.back().type == 'H'; }
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
   [[nodiscard]] std::vector<std::string> held_characteristics() const;

@@ -78,6 +78,11 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   }
   expected_.drop_to_sync([&](const Expected& e) { undo(e); });
   restore_unnamed(head.op);
+  if (flushes_apart()) {
+    skip_to_sync_ = true;
+    if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
+    return;
+  }
   if (expected_.empty()) {
     skip_to_sync_ = mid_sequence_ = true;
     if (copy_in_ || copy_syncs_ > 0) end_failed_copy();

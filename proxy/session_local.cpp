@@ -275,9 +275,21 @@ bool Session::is_accepted_parse(const Op& op) const {
 }
 
 // Drivers prepare by a Parse with a Sync of its own: that says nothing of the shard on which the held transaction will run. After a
-// SET LOCAL the text may mean something else inside than outside.
+// SET LOCAL the text may mean something else inside than outside. With a Flush it is the same, on a sharded database also outside of a
+// transaction: which shard is meant is known at the Bind.
 bool Session::only_prepares(BatchEnd end) const {
-  return transaction_ == Transaction::held && end == BatchEnd::sync && !decision_.runs && !set_locally_ && !mid_sequence_;
+  if (decision_.runs || set_locally_ || mid_sequence_) return false;
+  if (end == BatchEnd::sync) return transaction_ == Transaction::held;
+  if (decision_.check_only || (transaction_ != Transaction::held && transaction_ != Transaction::none)) return false;
+  return database_->state->sharded() && mode_ != config::PoolMode::session && ops_.back().type == 'H' && names_statements_only();
+}
+
+bool Session::names_statements_only() const {
+  for (const Op& op : ops_) {
+    if (op.type != 'P' && op.type != 'D' && op.type != 'H') return false;
+    if (op.type == 'D' && static_cast<char>(input_[op.offset + wire::kHeader]) != 'S') return false;
+  }
+  return true;
 }
 
 bool Session::runs_something() const {

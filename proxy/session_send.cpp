@@ -42,8 +42,12 @@ void Session::translate(BatchEnd end) {
   if (decision_.error && end == BatchEnd::query && decision_.error_at + 1 == ops_.size()) {
     sync_for_query(static_cast<std::uint32_t>(decision_.error_at));
   }
-  mid_sequence_ = end == BatchEnd::flush;
+  mid_sequence_ = end == BatchEnd::flush && !flushes_apart();
   if (raw) send_to_server(input_.first(scanned_));
+  if (flushes_apart()) {
+    wire::write_sync(to_server_);
+    expected_.push({Expect::own_sync, true, kNoOp});
+  }
   flush_server();
   if (flush_after_) send_to_server(kFlush);
 }

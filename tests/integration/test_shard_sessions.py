@@ -441,3 +441,21 @@ def test_a_paused_replica_is_not_read_from_after_a_write(client, weir, clusters,
             assert client.fetchone() == (f"paused {n}",)
     finally:
         clusters.psql("SELECT pg_wal_replay_resume()", shard=1, node=0)
+
+
+@pytest.mark.parametrize("shard", [0, 1, 3])
+def test_a_cursor_with_hold_is_fetched_from_where_it_is(weir, keys, shard):
+    k = keys[shard][0]
+    with contextlib.closing(weir.connect()) as connection, connection.cursor() as ask:
+        ask.execute(f"DECLARE held CURSOR WITH HOLD FOR SELECT id, n FROM users, generate_series(1, 5) n WHERE id = {k} ORDER BY n")
+        ask.execute("FETCH 2 FROM held")
+        assert ask.fetchall() == [(k, 1), (k, 2)]
+        ask.execute(f"SELECT id FROM users WHERE id = {keys[2][0]}")   # elsewhere
+        assert ask.fetchall() == [(keys[2][0],)]
+        ask.execute("MOVE 1 FROM held")
+        ask.execute("FETCH ALL FROM held")
+        assert ask.fetchall() == [(k, 4), (k, 5)]
+        ask.execute("CLOSE held")
+        with pytest.raises(psycopg2.Error) as gone:
+            ask.execute("FETCH 1 FROM held")
+        assert gone.value.pgcode == "34000"
