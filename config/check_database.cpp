@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/strings.hpp"
+#include "config/codec.hpp"
 #include "config/conninfo.hpp"
 
 namespace weir::config {
@@ -58,6 +59,7 @@ class Check {
   void run() {
     check_name();
     check_shard_names();
+    check_primaries_given();
     if (source_.sharding) {
       if (!reader_.reported(*source_.sharding, "buckets")) check_buckets();
       check_primaries_differ();
@@ -81,6 +83,15 @@ class Check {
     check_names_differ(reader_, source_.shards, names, "shard");
     if (source_.shards.empty())
       reader_.report(source_.self, "shard", "missing: expected at least one [[database.shard]] with name and primary");
+  }
+
+  // Only who observes connects to no other shard than the home shard.
+  void check_primaries_given() {
+    const bool observes = database_.sharding && database_.sharding->mode == ShardingMode::observe;
+    for (std::size_t i = 0; i < source_.shards.size(); ++i) {
+      if (source_.shards[i].has("primary") || (observes && i > 0)) continue;
+      reader_.report(source_.shards[i], "primary", concat("missing: expected ", BackendCodec::allowed({})));
+    }
   }
 
   void check_plain() {

@@ -83,6 +83,11 @@ struct Spellings<UnlistedTables> {
   static constexpr std::array<std::string_view, 0> later{};
 };
 template <>
+struct Spellings<ShardingMode> {
+  static constexpr std::array all{std::pair{"route", ShardingMode::route}, std::pair{"observe", ShardingMode::observe}};
+  static constexpr std::array<std::string_view, 0> later{};
+};
+template <>
 struct Spellings<Balance> {
   static constexpr std::array all{std::pair{"least_connections", Balance::least_connections},
                                   std::pair{"round_robin", Balance::round_robin}, std::pair{"random", Balance::random}};

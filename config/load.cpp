@@ -173,7 +173,21 @@ class Loader {
     for (const Section& table : source.tables) database.tables.push_back(read_table_rule(table));
     read_table(section, "reads", database.reads);
     check_database(reader_, source, database);
-    return database;
+    const bool observes = database.sharding && database.sharding->mode == ShardingMode::observe;
+    return observes ? plain_and_observed(std::move(database)) : database;
+  }
+
+  // What observes is a plain database to everybody who does not ask for the rules, so that it works exactly as one. Months are
+  // a plain database's affair, too.
+  static Database plain_and_observed(Database database) {
+    Database plain = database;
+    plain.sharding.reset();
+    plain.shards.resize(std::min<std::size_t>(plain.shards.size(), 1));
+    for (Shard& home : plain.shards) home.buckets.clear();
+    std::erase_if(plain.tables, [](const Table& table) { return !table.month; });
+    for (Table& table : plain.tables) table.key.clear();
+    plain.observed = std::make_shared<const Database>(std::move(database));
+    return plain;
   }
 
   Table read_table_rule(const Section& section) {

@@ -208,6 +208,9 @@ constexpr Row<Sharding> kSharding[]{
     row<&Sharding::in_doubt_after>(
         "in_doubt_after", {.limits = {.min = kSecond, .max = kHour}},
         "How old a prepared transaction without a decision is when its coordinator is taken for dead and it is rolled back (see consistency.md)."),
+    row<&Sharding::mode>("mode", {.reload = Reload::no},
+                         "`observe`: a plain database on the home shard, whose statements are counted by where they would go "
+                         "(SHOW ROUTES, SHOW REFUSALS). No other shard is connected to."),
 };
 
 constexpr Row<Shard> kShard[]{
@@ -217,9 +220,9 @@ constexpr Row<Shard> kShard[]{
                          "The buckets it holds, in a sharded database: `\"0-2047\"`, `\"0,10,20\"`, `\"0-9,40-49\"`; "
                          "`\"\"` for none yet."),
     row<&Shard::primary, BackendCodec>(
-        "primary", {.required = true, .secret = true},
+        "primary", {.secret = true},
         "libpq connection string of the primary, one host, with dbname. With `user` every client "
-        "works as that role there; without, each as itself."),
+        "works as that role there; without, each as itself. Required; with `mode = \"observe\"` of the first shard only."),
     row<&Shard::replicas, ReplicasCodec>(
         "replicas", {.secret = true}, "Connection strings of its replicas, or `{ conninfo = \"...\", weight = 2 }`."),
 };
@@ -298,7 +301,6 @@ constexpr LaterKey kLater[]{
     {"", "catalog", "", "the bucket map is the one in this file; leave the key out"},
     {"pool", "enlist_reserve", "0", "leave the key out"},
     {"database", "catalog", "", "the bucket map is the one in this file; leave the key out"},
-    {"database.sharding", "mode", "\"route\"", "statements are always routed"},
     {"database.sharding", "multi_shard_snapshot", "", "a transaction stays on one shard; leave the key out"},
     {"database.sharding", "multi_shard_lock_timeout", "", "a transaction stays on one shard; leave the key out"},
     {"database.sharding", "map_lease", "", "the bucket map is the one in this file; leave the key out"},

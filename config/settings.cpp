@@ -13,6 +13,8 @@ const T* find_named(const std::vector<T>& all, std::string_view name) {
 
 }  // namespace
 
+const Database& described(const Database& database) { return database.observed ? *database.observed : database; }
+
 const Database* Settings::find_database(std::string_view name) const { return find_named(databases, name); }
 const User* Settings::find_user(std::string_view name) const { return find_named(users, name); }
 

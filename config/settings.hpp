@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ enum class LogFormat { text, json };
 enum class LogLevel { debug, info, warning, error };
 enum class HashFunction { hash, modulo };
 enum class UnlistedTables { home, reject };
+enum class ShardingMode { route, observe };
 enum class Balance { least_connections, round_robin, random };
 enum class Consistency { eventual, read_your_writes, primary };
 enum class MonthLayout { native };
@@ -168,6 +170,7 @@ struct Sharding {
   std::uint64_t map_version = 1;      // raised by scripts/move-buckets; stored in every shard's identity row
   UnlistedTables unlisted_tables = UnlistedTables::home;
   Millis in_doubt_after{10'000};      // then recovery takes a distributed transaction's coordinator for dead
+  ShardingMode mode = ShardingMode::route;
 };
 
 struct Reads {
@@ -186,7 +189,12 @@ struct Database : PoolOverrides {
   std::vector<Table> tables;
   Reads reads;
   std::optional<unsigned> pool_min;
+  // sharding.mode = "observe": the database as the file describes it, by whose rules would-be routes are counted. The rest
+  // of this struct is then a plain database: its home shard alone, without sharding and keys.
+  std::shared_ptr<const Database> observed;
 };
+// The database as the file describes it: `observed`, if anything is.
+[[nodiscard]] const Database& described(const Database& database);
 
 struct Settings {
   std::string file;                   // absolute path it was read from

@@ -160,7 +160,8 @@ void require_self_test() {
 
 }  // namespace
 
-bool route(const config::Database& database, const RouteRequest& request, std::ostream& out) {
+bool route(const config::Database& served, const RouteRequest& request, std::ostream& out) {
+  const config::Database& database = config::described(served);
   require_self_test();
   const auto map = std::make_shared<const schema::BucketMap>(map_of(database));
   router::Router router(catalog_of(database, request.connect), map);

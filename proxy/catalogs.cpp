@@ -52,6 +52,8 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
     if (auto checked = check(pool::run_query_by(conn->get())); !checked) return checked.take_error();
   if (auto begun = exec(conn->get(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", PGRES_COMMAND_OK); !begun) return begun.take_error();
   schema::CatalogBuilder builder(database);
+  std::optional<schema::CatalogBuilder> observer;
+  if (database.observed) observer.emplace(*database.observed);
   LoadedCatalog loaded;
   const auto& queries = schema::catalog_queries();
   for (std::size_t q = 0; q < queries.size(); ++q) {
@@ -61,19 +63,29 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
       const schema::CatalogRow row = row_of(result->get(), r);
       loaded.fingerprint = mix_row(loaded.fingerprint + q, row);
       if (auto added = builder.add_row(q, row); !added) return added.take_error();
+      if (observer)
+        if (auto added = observer->add_row(q, row); !added) return added.take_error();
     }
   }
   if (auto ended = exec(conn->get(), "COMMIT", PGRES_COMMAND_OK); !ended) return ended.take_error();
   auto catalog = builder.finish(loaded.fingerprint);
   if (!catalog) return catalog.take_error();
   loaded.catalog = std::move(*catalog);
+  if (!observer) return loaded;
+  // Rules that do not fit are for the log: nothing depends on them yet.
+  if (auto observed = observer->finish(loaded.fingerprint))
+    loaded.observed = std::move(*observed);
+  else
+    loaded.observed_problem = observed.error().message;
   return loaded;
 }
 
-std::shared_ptr<const schema::Catalog> keep_alive(std::shared_ptr<const schema::Catalog> catalog,
-                                                  std::shared_ptr<const config::Settings> settings) {
-  const schema::Catalog* raw = catalog.get();
-  return {raw, [catalog = std::move(catalog), settings = std::move(settings)](const schema::Catalog*) {}};
+LoadedCatalog keep_alive(LoadedCatalog loaded, const std::shared_ptr<const config::Settings>& settings) {
+  for (std::shared_ptr<const schema::Catalog>* catalog : {&loaded.catalog, &loaded.observed}) {
+    const schema::Catalog* raw = catalog->get();
+    if (raw) *catalog = {raw, [kept = *catalog, settings](const schema::Catalog*) {}};
+  }
+  return loaded;
 }
 
 Catalogs::Catalogs(std::function<TopologyRef()> topology, Publish publish)
@@ -135,7 +147,7 @@ void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) 
   if (!loaded) {
     if (!known.loaded) {
       lock.unlock();
-      publish_(name, nullptr, loaded.error().message);
+      publish_(name, {}, loaded.error().message);
     }
     return;
   }
@@ -143,7 +155,7 @@ void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) 
   known = {loaded->fingerprint, topology->settings_version, true, known.next};
   lock.unlock();
   compare_shards(database, *loaded->catalog);
-  publish_(name, keep_alive(loaded->catalog, topology->settings), "");
+  publish_(name, keep_alive(std::move(*loaded), topology->settings), "");
 }
 
 // Shards that differ would answer wrongly: said loudly, each difference by name.

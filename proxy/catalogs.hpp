@@ -19,14 +19,15 @@ namespace weir::proxy {
 // What one shard's primary says. `fingerprint` is equal for equal contents.
 struct LoadedCatalog {
   std::shared_ptr<const schema::Catalog> catalog;
+  std::shared_ptr<const schema::Catalog> observed;   // by the rules of config::Database::observed; null: there are none,
+  std::string observed_problem;                      // or why they do not fit the database
   std::uint64_t fingerprint = 0;
 };
 // Blocks. Connects as the maintenance user, checks the identity, reads in one REPEATABLE READ transaction.
 [[nodiscard]] Result<LoadedCatalog> load_catalog(const config::Database& database, const ShardBackends& shard,
                                                  const pool::LoginCheck& check, Deadline deadline);
-// A catalog that keeps the settings it points into alive.
-[[nodiscard]] std::shared_ptr<const schema::Catalog> keep_alive(std::shared_ptr<const schema::Catalog> catalog,
-                                                                std::shared_ptr<const config::Settings> settings);
+// With catalogs that keep the settings they point into alive.
+[[nodiscard]] LoadedCatalog keep_alive(LoadedCatalog loaded, const std::shared_ptr<const config::Settings>& settings);
 // The backend's connection parameters as monitor, catalog and recovery use them: database.maintenance on top.
 [[nodiscard]] pool::ConnParams maintenance_params(const config::Database& database, const pool::Backend& backend);
 
@@ -35,8 +36,8 @@ class Catalogs {
   static constexpr Duration kRetry = std::chrono::seconds(1);
   static constexpr Duration kRefresh = std::chrono::seconds(10);
 
-  // `publish` is told (on the loader's thread) of a catalog that changed, or null and why it cannot be had.
-  using Publish = std::function<void(const std::string& database, std::shared_ptr<const schema::Catalog>, const std::string& problem)>;
+  // `publish` is told (on the loader's thread) of a catalog that changed, or of none and why it cannot be had.
+  using Publish = std::function<void(const std::string& database, LoadedCatalog loaded, const std::string& problem)>;
   Catalogs(std::function<TopologyRef()> topology, Publish publish);
   ~Catalogs();
   Catalogs(const Catalogs&) = delete;

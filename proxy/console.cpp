@@ -30,14 +30,15 @@ constexpr View kViews[]{
     {"peers", show_peers},         {"dns_hosts", show_dns_hosts},       {"dns_zones", show_dns_zones},
     {"version", show_version},     {"shards", show_shards},             {"backends", show_backends},
     {"breakers", show_breakers},   {"buckets", show_buckets},           {"limits", show_limits},
-    {"listeners", show_listeners}, {"routes", show_routes},         {"in_doubt", show_in_doubt},
+    {"listeners", show_listeners}, {"routes", show_routes},             {"in_doubt", show_in_doubt},
+    {"refusals", show_refusals},
 };
 
 constexpr std::string_view kHelp =
     "SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n"
     "SHOW PEERS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES\n"
     "SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
-    "SHOW SHARDS|BACKENDS|ROUTES|BREAKERS|BUCKETS|LIMITS|LISTENERS|IN_DOUBT\n"
+    "SHOW SHARDS|BACKENDS|ROUTES|REFUSALS|BREAKERS|BUCKETS|LIMITS|LISTENERS|IN_DOUBT\n"
     "SET key = arg\n"
     "RELOAD\n"
     "PAUSE [<db>]\n"

@@ -82,6 +82,7 @@ ConsoleTable show_totals(Proxy& proxy);
 ConsoleTable show_shards(Proxy& proxy);
 ConsoleTable show_backends(Proxy& proxy);
 ConsoleTable show_routes(Proxy& proxy);
+ConsoleTable show_refusals(Proxy& proxy);
 ConsoleTable show_breakers(Proxy& proxy);
 ConsoleTable show_buckets(Proxy& proxy);
 ConsoleTable show_limits(Proxy& proxy);

@@ -1,6 +1,6 @@
 // Views of Weir's own: shards, backends, breakers, buckets, limits, transactions in doubt.
 #include <algorithm>
-#include <map>
+#include <array>
 
 #include "base/strings.hpp"
 #include "config/load.hpp"
@@ -78,19 +78,64 @@ ConsoleTable show_breakers(Proxy& proxy) {
   return table;
 }
 
-// Where statements went.
-ConsoleTable show_routes(Proxy& proxy) {
-  struct Local {
-    std::uint64_t without_server = 0, refused = 0;
-  };
-  std::map<std::string, Local> local;
+namespace {
+
+// One database's counts, over all workers.
+struct RouteTotals {
+  std::array<std::uint64_t, kRouteNames.size()> kinds{};
+  std::vector<std::uint64_t> shards;
+  std::uint64_t spanning_transactions = 0;
+  RefusalsByReason refusals;
+};
+
+RouteTotals totals_of(Proxy& proxy, const config::Database& database) {
+  RouteTotals sum;
+  sum.shards.resize(std::min(database.shards.size(), RouteCounts::kShards));
   proxy.stats().for_each_database([&](const std::string& name, const DatabaseStats& s) {
-    local[name].without_server += s.local_queries.get();
-    local[name].refused += s.refused.get();
+    if (name != database.name) return;
+    for (std::size_t i = 0; i < sum.kinds.size(); ++i) sum.kinds[i] += s.routes.get(static_cast<RouteKind>(i));
+    for (std::size_t i = 0; i < sum.shards.size(); ++i) sum.shards[i] += s.routes.single(i);
+    sum.spanning_transactions += s.routes.spanning_transactions();
+    s.routes.add_refusals_to(sum.refusals);
   });
-  ConsoleTable table{{"database", "to_primary", "to_replica", "without_server", "refused", "errors"}, {}};
-  for (const auto& [name, t] : proxy.stats().totals())
-    table.rows.push_back({name, num(t.to_primary), num(t.to_replica), num(local[name].without_server), num(local[name].refused), num(t.errors)});
+  return sum;
+}
+
+std::string_view mode_of(const DatabaseState& d) { return d.config->observed ? "observe" : "route"; }
+
+// Databases whose routes are counted.
+template <class F>
+void for_each_counted(Proxy& proxy, F&& f) {
+  const TopologyRef topology = proxy.topology();
+  for (const DatabaseState& d : topology->databases)
+    if (d.described().sharding) f(d, totals_of(proxy, d.described()));
+}
+
+}  // namespace
+
+// Where statements went, or would have gone.
+ConsoleTable show_routes(Proxy& proxy) {
+  ConsoleTable table{{"database", "mode", "route", "shard", "statements"}, {}};
+  for_each_counted(proxy, [&](const DatabaseState& d, const RouteTotals& sum) {
+    const auto add = [&](std::string_view route, std::optional<std::string> shard, std::uint64_t statements) {
+      table.rows.push_back({d.config->name, std::string(mode_of(d)), std::string(route), std::move(shard), num(statements)});
+    };
+    for (std::size_t i = 0; i < sum.shards.size(); ++i) add(kRouteNames[0], d.described().shards[i].name, sum.shards[i]);
+    for (std::size_t i = 1; i < sum.kinds.size(); ++i) add(kRouteNames[i], std::nullopt, sum.kinds[i]);
+    add("transactions over several shards", std::nullopt, sum.spanning_transactions);
+  });
+  return table;
+}
+
+// Why statements were refused, or would have been: most often first.
+ConsoleTable show_refusals(Proxy& proxy) {
+  ConsoleTable table{{"database", "mode", "statements", "reason", "hint", "example"}, {}};
+  for_each_counted(proxy, [&](const DatabaseState& d, const RouteTotals& sum) {
+    std::vector<std::pair<std::string, Refusals>> sorted(sum.refusals.begin(), sum.refusals.end());
+    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.statements > b.second.statements; });
+    for (const auto& [reason, r] : sorted)
+      table.rows.push_back({d.config->name, std::string(mode_of(d)), num(r.statements), reason, r.hint, r.example});
+  });
   return table;
 }
 

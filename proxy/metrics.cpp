@@ -114,6 +114,29 @@ void collect_databases(MetricFamilies& m, Proxy& proxy) {
   collect_own_errors(m, cells);
 }
 
+// Only of databases that have shards, or will have.
+void collect_routes(MetricFamilies& m, Proxy& proxy) {
+  const TopologyRef topology = proxy.topology();
+  DatabaseCells cells;
+  proxy.stats().for_each_database([&](const std::string& name, const DatabaseStats& s) { cells[name].push_back(&s); });
+  auto routes = m.counter("weir_routes_total", "Statements of a sharded database by where they went; with sharding.mode = \"observe\", where they would have gone.");
+  auto spanning = m.counter("weir_spanning_transactions_total", "Transactions that came (or would have come) to a second shard.");
+  for (const DatabaseState& d : topology->databases) {
+    if (!d.described().sharding) continue;
+    const auto sum = [&](auto&& value) {
+      std::uint64_t total = 0;
+      for (const DatabaseStats* s : cells[d.config->name]) total += value(s->routes);
+      return total;
+    };
+    const auto& shards = d.described().shards;
+    for (std::size_t i = 0; i < std::min(shards.size(), RouteCounts::kShards); ++i)
+      routes.add({{"database", d.config->name}, {"route", std::string(kRouteNames[0])}, {"shard", shards[i].name}}, sum([i](const RouteCounts& r) { return r.single(i); }));
+    for (std::size_t i = 1; i < kRouteNames.size(); ++i)
+      routes.add({{"database", d.config->name}, {"route", std::string(kRouteNames[i])}, {"shard", ""}}, sum([i](const RouteCounts& r) { return r.get(static_cast<RouteKind>(i)); }));
+    spanning.add(of_database(d.config->name), sum([](const RouteCounts& r) { return r.spanning_transactions(); }));
+  }
+}
+
 void collect_plan_caches(MetricFamilies& m, const Survey& seen) {
   using C = Survey::PlanCache;
   const auto each = [&](FamilyBuilder family, std::uint64_t C::*value) {
@@ -268,6 +291,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(Proxy& proxy) {
   const Backends backends = look_at_backends(proxy, *topology);
   collect_proxy(m, proxy, seen);
   collect_databases(m, proxy);
+  collect_routes(m, proxy);
   collect_plan_caches(m, seen);
   collect_topology(m, proxy);
   collect_recovery(m, proxy);

@@ -127,8 +127,8 @@ Result<void> Proxy::start_threads(Inheritance inherited) {
   monitor_ = std::make_unique<pool::Monitor>(pool::MonitorSettings{settings.health.interval, settings.health.timeout});
   watch_backends(*topology);
   catalogs_ = std::make_unique<Catalogs>([this] { return this->topology(); },
-                                         [this](const std::string& d, std::shared_ptr<const schema::Catalog> c, const std::string& problem) {
-                                           on_catalog(d, std::move(c), problem);
+                                         [this](const std::string& d, LoadedCatalog loaded, const std::string& problem) {
+                                           on_catalog(d, std::move(loaded), problem);
                                          });
   recovery_ = std::make_unique<Recovery>([this] { return this->topology(); });
   // Ready means: catalogs are there and replicas are known, if they can be had within a moment.

@@ -156,7 +156,7 @@ class Proxy {
   void apply(config::Settings next, const TopologyRef& before, ReloadOutcome& outcome);
   void publish(std::shared_ptr<Topology> topology);
   void publish_locked(std::shared_ptr<Topology> next);
-  void on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem);
+  void on_catalog(const std::string& database, LoadedCatalog loaded, const std::string& problem);
   void watch_backends(const Topology& topology);
   std::vector<std::shared_ptr<pool::Budget>> server_limits(const config::Database& database, const std::string& login, const config::User* user);
 

@@ -88,7 +88,7 @@ Result<void> Proxy::read_catalogs(Topology& topology) {
   for (DatabaseState& d : topology.databases) {
     auto loaded = load_catalog(*d.config, d.shards.front(), d.checks.front(), Deadline::after(Clock::now(), std::chrono::seconds(5)));
     if (loaded) {
-      d.catalog = keep_alive(std::move(loaded->catalog), topology.settings);
+      d.take(keep_alive(std::move(*loaded), topology.settings));
     } else if (d.sharded()) {
       return Error(loaded.error().code, concat("database ", d.config->name, ": its catalog cannot be read: ", loaded.error().message));
     }

@@ -46,12 +46,23 @@ pool::LoginCheck identity_check(std::shared_ptr<const config::Settings> settings
   };
 }
 
+std::shared_ptr<const schema::BucketMap> observed_map(const config::Database& observed) {
+  auto map = schema::BucketMap::from(observed);
+  return map ? std::make_shared<const schema::BucketMap>(std::move(*map)) : nullptr;
+}
+
 Duration write_hold_of(const config::Settings& s, const config::Database& d) {
   if (d.reads.max_lag.count() == 0) return std::chrono::hours(24 * 365);   // no bound on the lag: never read behind a write
   return d.reads.max_lag + s.health.interval + s.health.timeout;
 }
 
 }  // namespace
+
+void DatabaseState::take(const LoadedCatalog& loaded) {
+  catalog = loaded.catalog;
+  observed_catalog = loaded.observed;
+  observed_problem = loaded.observed_problem;
+}
 
 const DatabaseState* Topology::find(std::string_view database) const {
   for (const DatabaseState& d : databases)
@@ -93,6 +104,7 @@ std::shared_ptr<Topology> Proxy::build_topology(std::shared_ptr<const config::Se
     state.map = map ? std::make_shared<const schema::BucketMap>(std::move(*map)) : std::make_shared<const schema::BucketMap>();
     if (!d.sharding) state.catalog = schema::Catalog::offline(d);   // until the real one is there
     state.catalog_problem = "its catalog is being read";
+    if (d.observed) state.observed_map = observed_map(*d.observed);
     state.write_hold = write_hold_of(*settings, d);
     const DatabaseState* old = before ? before->find(d.name) : nullptr;
     state.marks = old && old->marks->buckets() == state.map->buckets() ? old->marks : std::make_shared<WriteMarks>(state.map->buckets());
@@ -133,16 +145,18 @@ void Proxy::publish_locked(std::shared_ptr<Topology> next) {
   listen_hub_->topology_changed();
 }
 
-void Proxy::on_catalog(const std::string& database, std::shared_ptr<const schema::Catalog> catalog, const std::string& problem) {
+void Proxy::on_catalog(const std::string& database, LoadedCatalog loaded, const std::string& problem) {
   const TopologyRef before = topology();
   const DatabaseState* known = before->find(database);
-  if (!known || (!catalog && known->catalog_problem == problem)) return;
-  if (!catalog) log::warning(concat("database ", database, ": its catalog cannot be read: ", problem));
+  if (!known || (!loaded.catalog && known->catalog_problem == problem)) return;
+  if (!loaded.catalog) log::warning(concat("database ", database, ": its catalog cannot be read: ", problem));
+  if (!loaded.observed_problem.empty() && loaded.observed_problem != known->observed_problem)
+    log::warning(concat("database ", database, ": routes are not counted, for the table rules do not fit: ", loaded.observed_problem));
   auto next = std::make_shared<Topology>(*before);
   ++next->version;
   for (DatabaseState& d : next->databases)
     if (d.config->name == database) {
-      if (catalog) d.catalog = catalog;
+      if (loaded.catalog) d.take(loaded);
       d.catalog_problem = problem;
     }
   {

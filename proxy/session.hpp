@@ -225,6 +225,13 @@ class Session {
   [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
 
+  // --- where statements go, or would go (session_routes.cpp) ---
+  void observe_route(const router::Plan* plan, const router::Arguments& arguments);
+  void count_route(const router::Plan& plan, const router::Route& route);
+  void add_route(const router::Plan& plan, const router::Route& route);
+  void count_refusal(const router::Plan& plan, const Error& error, std::string_view sql);
+  void count_transaction_shard(schema::ShardId shard);
+
   // --- what needs no server (session_local.cpp) ---
   bool answer_locally(BatchEnd end);
   [[nodiscard]] static Error transaction_is_aborted();
@@ -436,6 +443,7 @@ class Session {
   void note_query(Duration took);
   void note_slow_query(Duration took);
   [[nodiscard]] std::string_view text_of_batch() const;
+  [[nodiscard]] std::string_view text_sent(const Op& op) const;
 
   // Ordered by how often they are touched: of a thousand clients none finds its lines in the cache, so what every statement needs stands together.
   Worker& worker_;
@@ -499,6 +507,8 @@ class Session {
   unsigned local_in_turn_ = 0;          // batches answered without a server, one after another
   schema::ShardId server_shard_ = 0;
   std::optional<schema::ShardId> transaction_shard_;
+  std::optional<schema::ShardId> counted_shard_;   // the first that the transaction's statements were counted for
+  bool counted_spanning_ = false;
 
   WorkerDatabase* database_ = nullptr;
   UserPools* pools_ = nullptr;

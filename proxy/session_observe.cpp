@@ -2,7 +2,7 @@
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
-#include "proxy/redact.hpp"
+#include "router/redact.hpp"
 #include "proxy/session.hpp"
 
 namespace weir::proxy {
@@ -99,13 +99,19 @@ void Session::note_departure() {
 std::string_view Session::text_of_batch() const {
   for (const Op& op : ops_) {
     if (op.offset + op.size > scanned_) return {};
-    const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
-    if (op.type == 'Q')
-      if (const auto sql = wire::read_query(body)) return *sql;
-    if (op.type == 'P')
-      if (const auto parse = wire::read_parse(body)) return parse->query;
-    if (op.type == 'B') return op.statement ? std::string_view(op.statement->sql) : std::string_view(unnamed_.sql);
+    if (const std::string_view text = text_sent(op); !text.empty()) return text;
   }
+  return {};
+}
+
+// What a Query, Parse or Bind of the batch runs.
+std::string_view Session::text_sent(const Op& op) const {
+  const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
+  if (op.type == 'Q')
+    if (const auto sql = wire::read_query(body)) return *sql;
+  if (op.type == 'P')
+    if (const auto parse = wire::read_parse(body)) return parse->query;
+  if (op.type == 'B') return op.statement ? std::string_view(op.statement->sql) : std::string_view(unnamed_.sql);
   return {};
 }
 
@@ -118,7 +124,7 @@ void Session::note_slow_query(Duration took) {
   if (!log::enabled(log::Level::warning)) return;
   const auto kept_silent = worker_.may_log_slow_query();
   if (!kept_silent) return;
-  const std::string text = redacted(text_of_batch(), kLoggedText);
+  const std::string text = router::redacted(text_of_batch(), kLoggedText);
   log::warning("slow query", {{"duration_ms", milliseconds(took)},
                               {"database", database_->name},
                               {"user", user_},

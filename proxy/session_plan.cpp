@@ -93,6 +93,10 @@ void Session::plan_batch(BatchEnd& end) {
   had_unnamed_ = has_unnamed_;
   unnamed_replaced_ = false;
   unresolved_types_ = false;
+  if (!in_transaction() && !mid_sequence_) {
+    counted_shard_.reset();
+    counted_spanning_ = false;
+  }
   refresh_context();
   for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
     decision_.error_at = i;
@@ -209,6 +213,7 @@ void Session::plan_query(Op& op, ByteView body) {
   op.plan = planned.plan;
   has_unnamed_ = false;   // a simple Query drops the unnamed statement
   const router::Arguments arguments{*sql, planned.literals, {}, {}, server_encoding_};
+  if (database_->observer) observe_route(database_->observer->plan(*sql, {}, context()).plan.get(), arguments);
   count_in(*op.plan, &arguments);
   if (!op.plan->prepared.empty()) plan_prepared_query(op, *sql);
 }
@@ -273,6 +278,7 @@ void Session::replan(PreparedStatement& statement) {
   const router::Planned planned = database_->router->plan(statement.sql, statement.types, context());
   statement.plan = planned.plan;
   statement.literals.assign(planned.literals.begin(), planned.literals.end());
+  if (database_->observer) statement.observed = database_->observer->plan(statement.sql, statement.types, context()).plan;
   statement.generation = database_->router->generation();
   statement.planned_for = context_of_;
 }
@@ -323,6 +329,7 @@ void Session::plan_bind(Op& op, ByteView body) {
     parameters[i] = {p.is_null, bind->binary(i), p.value};
   });
   const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
+  observe_route(statement->observed.get(), arguments);
   if (!bind_portal(bind->portal, op.plan, statement->sql)) return;
   count_in(*op.plan, &arguments);
 }
@@ -403,14 +410,15 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
                    "Write its value as a plain word or literal, without comments, E'' or $$."});
   if (is_newer_than_parser(plan)) {
     decision_.check_only = true;
+    count_refusal(plan, *plan.refusal, arguments->sql);
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
   if (plan.target != Target::keyed) note_scope(plan, nullptr);
   switch (plan.target) {
     case Target::transaction:
     case Target::no_table:
-    case Target::any: return;
-    case Target::home: return use_shard(schema::kHomeShard);
+    case Target::any: return count_route(plan, {});
+    case Target::home: count_route(plan, {}); return use_shard(schema::kHomeShard);
     case Target::refused: return refuse(*plan.refusal);
     case Target::scatter:
     case Target::keyed: break;
@@ -418,6 +426,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   const auto route = database_->router->resolve(plan, *arguments);
   if (!route) return refuse(route.error());
   if (!route->shards.empty()) return refuse(plan.scatter->refusal);
+  count_route(plan, *route);
   use_shard(route->shard);
   note_scope(plan, &*route);
 }
@@ -448,7 +457,10 @@ void Session::note_scope(const Plan& plan, const router::Route* route) {
 
 void Session::refuse(Error error) {
   if (decision_.error) return;
-  if (error.code == sqlstate::kFeatureNotSupported) database_->stats.refused.add();
+  if (error.code == sqlstate::kFeatureNotSupported) {
+    database_->stats.refused.add();
+    if (database_->state->sharded()) database_->stats.routes.count_refused(error.message, error.hint, text_sent(ops_[decision_.error_at]));
+  }
   decision_.error = std::move(error);
 }
 

@@ -259,6 +259,7 @@ void Session::count_in_executed(const PreparedStatement& statement, const Prepar
   for (const PreparedUse::Argument& a : use.arguments)
     parameters.push_back({a.is_null, false, {reinterpret_cast<const std::uint8_t*>(a.text.data()), a.text.size()}});
   const router::Arguments arguments{statement.sql, statement.literals, parameters, statement.types, server_encoding_};
+  observe_route(statement.observed.get(), arguments);
   count_in(plan, &arguments);
 }
 

@@ -26,6 +26,7 @@ struct PreparedStatement {
   std::string type_names;               // of PREPARE a (int, text), until a server has told their OIDs
   std::vector<router::Literal> literals;
   router::PlanRef plan;
+  router::PlanRef observed;             // where it would go; null: nothing is observed
   std::uint64_t generation = 0;         // of the router when it was planned
   SettingsRef planned_for;              // the session settings it was planned under
 };

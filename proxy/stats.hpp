@@ -19,6 +19,7 @@
 
 #include "base/cells.hpp"
 #include "policy/health.hpp"
+#include "proxy/route_counts.hpp"
 
 namespace weir::proxy {
 
@@ -62,6 +63,7 @@ struct DatabaseStats {
   Counter received, sent;             // from and to clients
   Counter local_queries;              // requests that needed no server
   Counter client_parses, server_parses, prepared_hits, binds, logins, refused, cancels;
+  RouteCounts routes;                 // of a sharded database, and of one that is observed
   ErrorCounters errors;               // Weir's own; the servers' are in Traffic
   std::array<Counter, kTimeoutNames.size()> timeouts;
   std::array<Counter, kDepartureNames.size()> departures;

@@ -28,10 +28,12 @@ void look_at(Worker& worker, Survey& seen) {
   });
   worker.for_each_database([&](const WorkerDatabase& database) {
     seen.clients.try_emplace(database.name);
-    if (!database.router) return;
-    const router::CacheCounters& c = database.router->counters();
-    Survey::PlanCache& sum = seen.plan_caches[database.name];
-    sum = {sum.hits + c.hits, sum.misses + c.misses, sum.evictions + c.evictions, sum.entries + c.entries, sum.bytes + c.bytes};
+    for (const router::Router* router : {database.router.get(), database.observer.get()}) {
+      if (!router) continue;
+      const router::CacheCounters& c = router->counters();
+      Survey::PlanCache& sum = seen.plan_caches[database.name];
+      sum = {sum.hits + c.hits, sum.misses + c.misses, sum.evictions + c.evictions, sum.entries + c.entries, sum.bytes + c.bytes};
+    }
   });
 }
 

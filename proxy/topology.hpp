@@ -22,6 +22,8 @@
 
 namespace weir::proxy {
 
+struct LoadedCatalog;
+
 struct ShardBackends {
   std::shared_ptr<pool::Backend> primary;
   std::vector<std::shared_ptr<pool::Backend>> replicas;
@@ -96,12 +98,19 @@ struct DatabaseState {
   std::shared_ptr<const schema::BucketMap> map;
   std::shared_ptr<const schema::Catalog> catalog;       // null: not loaded yet (sharded databases wait for it)
   std::string catalog_problem;                          // why not
+  // config->observed: what statements are planned against to count where they would go.
+  std::shared_ptr<const schema::BucketMap> observed_map;      // null: nothing is observed
+  std::shared_ptr<const schema::Catalog> observed_catalog;    // null: not loaded yet, or
+  std::string observed_problem;                               // its table rules do not fit the database
   std::vector<ShardBackends> shards;                    // by ShardId
   std::vector<pool::LoginCheck> checks;                 // identity of each shard
   std::shared_ptr<WriteMarks> marks;
   bool has_replicas = false;
   Duration write_hold{};                                // how long after a write its reads go to the primary
   [[nodiscard]] bool sharded() const { return config->sharding.has_value(); }
+  // Whose shards routes are counted by: the database as the file describes it.
+  [[nodiscard]] const config::Database& described() const { return config::described(*config); }
+  void take(const LoadedCatalog& loaded);
 };
 
 struct Topology {

@@ -21,7 +21,19 @@ UserPools& WorkerDatabase::pools_of(const std::string& user) {
 namespace {
 constexpr int kAcceptsAtOnce = 64;   // then the clients that are there get their turn
 constexpr unsigned kSlowQueriesASecond = 5;   // a line each
+
+// A router for these snapshots; none without them.
+void renew(std::unique_ptr<router::Router>& router, const std::shared_ptr<const schema::Catalog>& catalog,
+           const std::shared_ptr<const schema::BucketMap>& map) {
+  if (!catalog || !map)
+    router.reset();
+  else if (router)
+    router->update(catalog, map);
+  else
+    router = std::make_unique<router::Router>(catalog, map);
 }
+
+}  // namespace
 
 Worker::Worker(Proxy& proxy, unsigned index, std::unique_ptr<net::Loop> loop)
     : proxy_(proxy), index_(index), loop_(std::move(loop)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
@@ -177,11 +189,8 @@ void Worker::set_topology(TopologyRef topology) {
       (void)traffic(*shard.primary);
       for (const auto& replica : shard.replicas) (void)traffic(*replica);
     }
-    if (!state.catalog) continue;
-    if (slot->router)
-      slot->router->update(state.catalog, state.map);
-    else
-      slot->router = std::make_unique<router::Router>(state.catalog, state.map);
+    renew(slot->observer, state.observed_catalog, state.observed_map);
+    if (state.catalog) renew(slot->router, state.catalog, state.map);
   }
 }
 

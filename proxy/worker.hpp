@@ -48,6 +48,7 @@ struct WorkerDatabase {
   const DatabaseState* state = nullptr;       // never null once made
   bool removed = false;                       // no longer in the configuration: no new clients
   std::unique_ptr<router::Router> router;     // null while the catalog is missing
+  std::unique_ptr<router::Router> observer;   // says where statements would go; null: nothing is observed
   std::map<std::string, UserPools, std::less<>> users;
   // Of `user`, for a session that counts itself in `sessions`. Where many names are known already, those that nobody uses are forgotten:
   // with trust authentication a client could bring ever new ones.

@@ -69,8 +69,10 @@ class Resolver {
     const Literal& literal = arguments_.literals[source.index];
     const std::string_view text = arguments_.sql.substr(literal.offset, literal.length);
     const auto key = key_from_literal(source.type, literal.kind, text, source.negated);
-    if (!key) return unreadable(source, concat("the literal ", source.negated ? "-" : "", shown(text)));
-    return land(source, *key);
+    if (key) return land(source, *key);
+    Error error = unreadable(source, "the literal");
+    error.detail = concat("The literal is ", source.negated ? "-" : "", shown(text), ".");   // reasons are counted by message
+    return error;
   }
 
   // Fails where Bind gave fewer parameters.

@@ -37,10 +37,10 @@ def bucket_share(i, shards, buckets=BUCKETS):
 
 
 def database(shards, name="app", sharded=True, replicas=True, tables=DEMO_TABLES, sharding=None, reads=None, maintenance=None,
-             backend="user=postgres", **keys):
+             backend="user=postgres", planned=(), **keys):
     """One [[database]] over `shards` of clusters.json (a plain one takes the first only).
 
-    `keys` are more of [[database]]. `backend` is added to every connection string; a shard's own "database" is the dbname behind it.
+    `planned`: names of more shards, which have no server yet. `keys` are more of [[database]]. `backend` is added to every connection string; a shard's own "database" is the dbname behind it.
     """
     shards = shards if sharded else shards[:1]
     text = table("[[database]]", {"name": name, **({"maintenance": maintenance} if maintenance else {}), **keys})
@@ -51,11 +51,13 @@ def database(shards, name="app", sharded=True, replicas=True, tables=DEMO_TABLES
                      for n in [shard["primary"], *shard["replicas"]]]
         values = {"name": shard["name"]}
         if sharded:
-            values["buckets"] = bucket_share(i, len(shards))
+            values["buckets"] = bucket_share(i, len(shards) + len(planned))
         values["primary"] = conninfos[0]
         if replicas and conninfos[1:]:
             values["replicas"] = conninfos[1:]
         text += table("[[database.shard]]", values)
+    for i, shard in enumerate(planned, len(shards)):
+        text += table("[[database.shard]]", {"name": shard, "buckets": bucket_share(i, len(shards) + len(planned))})
     if sharded:
         text += "".join(table("[[database.table]]", t) for t in tables)
     if reads:

@@ -38,7 +38,8 @@ def http(plain_clusters):
 
 @pytest.fixture(scope="module")
 def live(http):
-    return scrape(http).names() | {"weir_bucket_map_version", "weir_in_doubt_transactions", "weir_recovered_transactions_total"}  # a sharded database's
+    sharded = {"weir_bucket_map_version", "weir_in_doubt_transactions", "weir_recovered_transactions_total", "weir_routes_total", "weir_spanning_transactions_total"}
+    return scrape(http).names() | sharded
 
 
 @pytest.fixture(scope="module")

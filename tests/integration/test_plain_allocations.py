@@ -18,12 +18,14 @@ SCRIPTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def counting(plain_clusters):
+@pytest.fixture(scope="module", params=["plain", "observed"])
+def counting(plain_clusters, request):
     if not COUNTER.exists():
         pytest.skip("no libcount_malloc.so beside weir: a sanitizer counts its own allocations")
     plain_clusters.psql("CREATE TABLE counted (id int PRIMARY KEY, n int); INSERT INTO counted SELECT i, 0 FROM generate_series(1, 100) i")
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)], pool={"size": 3, "max_per_backend": 10}, listen={"workers": 1},
+    observed = {"sharding": {"mode": "observe"}, "planned": ["later"], "tables": ({"name": "counted", "key": "id"},)}
+    database = harness.database_toml(plain_clusters, **(observed if request.param == "observed" else {"sharded": False}))
+    proxy = harness.Weir([database], pool={"size": 3, "max_per_backend": 10}, listen={"workers": 1},
                          log={"connections": False, "disconnections": False})
     counter = pathlib.Path(proxy.directory, "allocations")
     os.environ["LD_PRELOAD"], os.environ["WEIR_COUNT_MALLOC"] = str(COUNTER), str(counter)

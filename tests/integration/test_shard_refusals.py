@@ -343,6 +343,11 @@ def code_of(twin, sql):
 
 
 def test_refusals_are_counted_and_leave_no_server_behind(twin, weir):
-    routes = {row["database"]: row for row in weir.console("SHOW ROUTES")}
-    assert int(routes["app"]["refused"]) > 0 and int(routes["app"]["errors"]) > 0, routes
+    refused = lambda: sum(int(r["statements"]) for r in weir.console("SHOW ROUTES") if r["route"] == "refused")
+    before = refused()
+    assert before > 0
+    assert twin.ask(twin.weir, "UPDATE users SET id = 4242 WHERE id = 4241") == "0A000"
+    assert refused() == before + 1
+    why = [r for r in weir.console("SHOW REFUSALS") if r["example"].startswith("UPDATE users SET id")]
+    assert why and "4242" not in why[0]["example"] and why[0]["hint"] and why[0]["mode"] == "route", why
     harness.wait_for(lambda: {b["active"] for b in weir.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")

@@ -236,5 +236,44 @@ TEST(Load, ReadsTheExampleFiles) {
   }
 }
 
+TEST(Load, WhatIsObservedIsAPlainDatabaseThatKnowsItsRules) {
+  const ConfigFile file(R"([[database]]
+name = "app"
+  [database.sharding]
+  buckets = 2
+  mode = "observe"
+  [[database.shard]]
+  name = "s0"
+  buckets = "0"
+  primary = "host=a dbname=app"
+  replicas = ["host=b dbname=app"]
+  [[database.shard]]
+  name = "s1"
+  buckets = "1"
+  [[database.table]]
+  name = "users"
+  key = "id"
+  [[database.table]]
+  name = "works"
+  key = "user_id"
+  month = { column = "created_at" }
+)");
+  const Settings settings = file.settings();
+  const Database& plain = *settings.find_database("app");
+  EXPECT_FALSE(plain.sharding);
+  ASSERT_EQ(plain.shards.size(), 1U);
+  EXPECT_THAT(plain.shards[0].buckets, IsEmpty());
+  EXPECT_EQ(plain.shards[0].replicas.size(), 1U);
+  ASSERT_EQ(plain.tables.size(), 1U);   // months are made in a plain database, too
+  EXPECT_EQ(plain.tables[0].name, "works");
+  EXPECT_EQ(plain.tables[0].key, "");
+  const Database& observed = described(plain);
+  ASSERT_TRUE(observed.sharding);
+  EXPECT_EQ(observed.sharding->mode, ShardingMode::observe);
+  EXPECT_EQ(observed.shards.size(), 2U);
+  EXPECT_EQ(observed.tables.size(), 2U);
+  EXPECT_EQ(&described(observed), &observed);
+}
+
 }  // namespace
 }  // namespace weir::config

@@ -144,9 +144,6 @@ TEST(Mistakes, ValuesAndKeysOfLaterVersionsAreRefusedByName) {
                           "of Weir: let each INSERT carry its key",
                           "weir.toml:17: database.app.table.t.month.layout: \"plain\" is not supported by this version "
                           "of Weir: use \"native\""));
-  EXPECT_THAT(problems_sharded("buckets = 2\nmode = 'observe'", kA + "buckets = '0'", kB + "buckets = '1'"),
-              ElementsAre("weir.toml:5: database.app.sharding.mode: \"observe\" is not supported by this version of "
-                          "Weir: statements are always routed"));
   EXPECT_THAT(
       problems_after("[database.reads]\nbalance = 'weighted'\nin_transaction = 'until_first_write'\n"),
       ElementsAre(HasSubstr("weir.toml:7: database.app.reads.balance: \"weighted\" is not supported by this version"),
@@ -250,6 +247,14 @@ TEST(Mistakes, ADatabaseAndAShardMustBeThere) {
                           "digits, \"_\" and \"-\"",
                           "weir.toml:2: database[0].shard[0].primary: missing: expected a libpq connection string that "
                           "names one host and a dbname"));
+}
+
+TEST(Mistakes, OnlyTheHomeShardOfWhatIsObservedNeedsAPrimary) {
+  EXPECT_THAT(problems_sharded("buckets = 2\nmode = 'observe'", kA + "buckets = '0'", "buckets = '1'"), ElementsAre());
+  EXPECT_THAT(problems_sharded("buckets = 2\nmode = 'observe'", "buckets = '0'", "buckets = '1'"),
+              ElementsAre(HasSubstr("database.app.shard.s0.primary: missing: expected a libpq connection string")));
+  EXPECT_THAT(problems_sharded("buckets = 2\nmode = 'route'", kA + "buckets = '0'", "buckets = '1'"),
+              ElementsAre(HasSubstr("database.app.shard.s1.primary: missing: expected a libpq connection string")));
 }
 
 TEST(Mistakes, APlainDatabaseHasOneShardWithoutBuckets) {

@@ -1,8 +1,8 @@
-#include "proxy/redact.hpp"
+#include "router/redact.hpp"
 
 #include <gtest/gtest.h>
 
-namespace weir::proxy {
+namespace weir::router {
 namespace {
 
 std::string r(std::string_view sql) { return redacted(sql, 1000); }
@@ -51,4 +51,4 @@ TEST(Redact, NothingIsReadBehindTheEnd) {
 }
 
 }  // namespace
-}  // namespace weir::proxy
+}  // namespace weir::router

@@ -1,8 +1,8 @@
-#include "proxy/redact.hpp"
+#include "router/redact.hpp"
 
 #include <algorithm>
 
-namespace weir::proxy {
+namespace weir::router {
 
 namespace {
 
@@ -151,4 +151,4 @@ class Redactor {
 
 std::string redacted(std::string_view sql, std::size_t max_bytes) { return Redactor(sql, max_bytes).run(); }
 
-}  // namespace weir::proxy
+}  // namespace weir::router
