@@ -10,6 +10,7 @@
 #include <functional>
 #include <iostream>
 
+#include "migrate/audit.hpp"
 #include "migrate/import_pgbouncer.hpp"
 #include "migrate/init.hpp"
 #include "migrate/move_buckets.hpp"
@@ -76,6 +77,44 @@ void add_route(CLI::App& app, Common& common, Command& chosen) {
     chosen = [&common, request] {
       const Settings settings = weir::migrate::load_settings(common.file);
       return weir::migrate::route(weir::migrate::one_database(settings, common.database), *request, std::cout) ? 0 : 1;
+    };
+  });
+}
+
+struct AuditCommand {
+  weir::migrate::AuditedDatabase described;
+  std::size_t top = 10;
+  bool json = false;
+};
+
+constexpr int kNeedsWork = 3;  // exit status of audit
+
+weir::migrate::AuditReport run_audit(const Common& common, const AuditCommand& command) {
+  if (!command.described.conninfo.empty()) return weir::migrate::audit(weir::migrate::described_by(command.described));
+  const Settings settings = weir::migrate::load_settings(common.file);
+  return weir::migrate::audit(weir::migrate::one_database(settings, common.database));
+}
+
+void add_audit(CLI::App& app, Common& common, Command& chosen) {
+  CLI::App* command = add_command(
+      app, "audit", "what sharding would do to an existing database: its statements, its schema (exit status 3 if something needs work)", common);
+  auto options = std::make_shared<AuditCommand>();
+  weir::migrate::AuditedDatabase& described = options->described;
+  auto* connect = command->add_option("--connect", described.conninfo, "the database, where there is no configuration file yet");
+  command->add_option("--table", described.tables, "table=key, once for each sharded table")->needs(connect);
+  command->add_option("--reference", described.references, "a reference table")->needs(connect);
+  command->add_option("--buckets", described.buckets, "how many buckets there would be")->needs(connect)->capture_default_str();
+  command->add_option("--shards", described.shards, "on how many shards")->needs(connect)->capture_default_str();
+  command->add_option("--top", options->top, "how many statements of a class are shown")->capture_default_str();
+  command->add_flag("--json", options->json, "everything, as one JSON object");
+  command->callback([&common, &chosen, options] {
+    chosen = [&common, options] {
+      const weir::migrate::AuditReport report = run_audit(common, *options);
+      if (options->json)
+        weir::migrate::print_json(report, std::cout);
+      else
+        weir::migrate::print_text(report, options->top, std::cout);
+      return report.needs_work() ? kNeedsWork : 0;
     };
   });
 }
@@ -219,6 +258,7 @@ int main(int argc, char** argv) {
   Command chosen;
   add_init(app, common, chosen);
   add_route(app, common, chosen);
+  add_audit(app, common, chosen);
   add_partitions(app, common, chosen);
   add_status(app, common, chosen);
   add_move_buckets(app, common, chosen);
