@@ -459,3 +459,11 @@ def test_a_cursor_with_hold_is_fetched_from_where_it_is(weir, keys, shard):
         with pytest.raises(psycopg2.Error) as gone:
             ask.execute("FETCH 1 FROM held")
         assert gone.value.pgcode == "34000"
+
+
+@pytest.mark.parametrize("shard", [0, 1, 3])
+def test_a_drivers_cursor_with_hold_is_described_where_it_is(weir, keys, shard):
+    k = keys[shard][0]
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection, connection.cursor("held", withhold=True) as cursor:
+        cursor.execute(f"SELECT id, n FROM users, generate_series(1, 5) n WHERE id = {k} ORDER BY n")
+        assert cursor.fetchall() == [(k, n) for n in range(1, 6)]
