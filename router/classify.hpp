@@ -21,7 +21,7 @@ enum class Place : std::uint8_t {
   query,        // where its query goes (EXPLAIN, DECLARE, COPY (...) TO)
   named,        // the home shard, if it names no listed table
   home,         // the home shard
-  session,      // wherever the transaction is (FETCH, CLOSE, SET CONSTRAINTS)
+  session,      // wherever the transaction is (FETCH, CLOSE, NOTIFY, SET CONSTRAINTS)
   every_shard,  // would have to run on every shard
   nowhere,      // cannot be looked into (DO, CALL)
 };

@@ -49,9 +49,10 @@ def test_a_transaction_on_another_shard_may_listen_and_notify(weir, clusters, ke
         c.query(f"insert into users (id, name) values ({keys[2][1]}, 'two')")
         assert c.query("listen most").tags == ["LISTEN"]
         assert c.query(f"select pg_notify('news', 'in it') from users where id = {keys[2][1]}").status == "T"
+        assert c.query("notify news, 'too'").tags == ["NOTIFY"]
         assert c.silent()
         assert c.query("commit").tags == ["COMMIT"]
-        assert c.heard(clusters, 2) == ["in it"], "from the transaction's shard"
+        assert c.heard(clusters, 2) == ["in it", "too"], "from the transaction's shard"
         clusters.psql("notify more, '1'; notify most, '2'", shard=3)
         assert c.heard(clusters, 3) == ["1", "2"]
 

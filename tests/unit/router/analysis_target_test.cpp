@@ -33,7 +33,6 @@ TEST(Target, WhatNamesNoListedTableGoesHome) {
                           "VACUUM settings",
                           "COMMENT ON TABLE settings IS 'x'",
                           "CREATE VIEW v AS SELECT * FROM settings",
-                          "NOTIFY a",
                           "INSERT INTO settings SELECT code FROM countries",
                           "SELECT * FROM countries, pg_class",
                           "SELECT lo_create(0)",
@@ -52,7 +51,7 @@ TEST(Target, WhatNamesNoListedTableGoesHome) {
 TEST(Target, WhatNamesNoTableAtAllRunsAnywhereInTheSession) {
   for (const char* sql :
        {"SELECT 1", "SELECT version(), now()", "SHOW work_mem", "SELECT * FROM generate_series(1, 3)", "VALUES (1)",
-        "FETCH ALL FROM c", "CLOSE c", "SET CONSTRAINTS ALL DEFERRED", "DISCARD TEMP", "",
+        "FETCH ALL FROM c", "CLOSE c", "SET CONSTRAINTS ALL DEFERRED", "DISCARD TEMP", "", "NOTIFY a",
         "SELECT set_config('a', 'b', true)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
         "BEGIN; SET LOCAL work_mem = 5", "EXPLAIN SELECT 1", "SELECT twice(1), tick()"})
     EXPECT_EQ(route(sql), "no table") << sql;
