@@ -77,6 +77,7 @@ struct Server {
   std::shared_ptr<const void> settings;   // the session settings applied (proxy::SettingsState); null: none
   PreparedOnServer prepared;
   std::uint64_t unnamed_statement = 0;    // which client's Parse of the unnamed statement it holds; 0: none known
+  std::string text_order;                 // "provider/LC_COLLATE/version" of its database, once somebody has asked
   std::uint64_t sequences_of = 0;         // the only session that drew from sequences since they were discarded; 0: others did, too
 };
 

@@ -102,6 +102,7 @@ void collect_databases(MetricFamilies& m, Proxy& proxy) {
   collect_counter(m, cells, "weir_client_received_bytes_total", "Bytes from clients.", &S::received);
   collect_counter(m, cells, "weir_client_sent_bytes_total", "Bytes to clients.", &S::sent);
   collect_counter(m, cells, "weir_local_queries_total", "Requests that Weir answered without a server.", &S::local_queries);
+  collect_counter(m, cells, "weir_scattered_requests_total", "Requests with a statement that ran on several shards.", &S::scattered);
   collect_counter(m, cells, "weir_refused_statements_total", "Statements refused with SQLSTATE 0A000.", &S::refused);
   collect_counter(m, cells, "weir_cancel_requests_total", "Cancel requests of clients.", &S::cancels);
   collect_counter(m, cells, "weir_binds_total", "Bind messages of clients.", &S::binds);

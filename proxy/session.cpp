@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
+#include "proxy/scatter.hpp"
 
 namespace weir::proxy {
 
@@ -89,6 +90,11 @@ net::Task<> Session::serve() {
       if (answer_locally(end)) {
         if (end != BatchEnd::flush) database_->stats.local_queries.add();
         ++local_in_turn_;
+      } else if (decision_.scatter) {
+        local_in_turn_ = 0;
+        const Outcome outcome = co_await run_scatter(end);
+        if (outcome == Outcome::closed) co_return;
+        planned = outcome != Outcome::retry;
       } else {
         local_in_turn_ = 0;
         aside_ = only_prepares(end);
@@ -446,6 +452,8 @@ void Session::request_cancel() {
   if (state_ == State::waiting) {
     cancel_requested_ = true;
     waiter_.notify();
+  } else if (scatter_) {
+    scatter_->cancel();
   } else if (server_ && !expected_.empty() && !own_running_) {
     const bool settings = expected_.front().kind == Expect::settings;   // with the client's statement behind them
     cancelled_settings_ |= settings;

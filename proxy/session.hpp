@@ -34,6 +34,8 @@
 
 namespace weir::proxy {
 
+class Scatter;
+
 // For SHOW CLIENTS.
 struct ClientInfo {
   std::uint64_t id = 0;
@@ -100,7 +102,7 @@ class Session {
   // For the metrics.
   [[nodiscard]] ClientState client_state() const;
   [[nodiscard]] const pool::Backend* pinned_backend() const;   // whose server it keeps; nullptr: none
-  [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && state_ != State::waiting; }
+  [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && !scatter_ && state_ != State::waiting; }
 
  private:
   enum class State : std::uint8_t { login, idle, active, waiting, closing };
@@ -127,6 +129,7 @@ class Session {
     bool read_only = true;
     bool writes = false;            // may change data (transaction control and SET do not)
     bool home = false;              // must be the home shard
+    bool scatter = false;           // some statement of it runs on several shards
     std::optional<schema::ShardId> shard;
     WriteMarks::Scope scope;        // what it reads and writes
     router::Effects effects;
@@ -137,6 +140,10 @@ class Session {
   };
   // unprepared: the server refused the session's settings, and with them the batch.
   enum class Outcome : std::uint8_t { done, retry, closed, unprepared };
+
+  // A batch with a statement over several shards (scatter.hpp). retry: it must be planned again.
+  friend class Scatter;
+  net::Task<Outcome> run_scatter(BatchEnd end);
 
   // --- life (session.cpp) ---
   net::Task<> run();
@@ -218,6 +225,7 @@ class Session {
   void note_channels(const router::Plan& plan);
   void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
+  void count_in_scattered(const router::Plan& plan, const router::Arguments& arguments);
   void use_shard(schema::ShardId shard);
   void refuse(Error error);
   void replan(PreparedStatement& statement);
@@ -510,6 +518,7 @@ class Session {
   std::optional<schema::ShardId> counted_shard_;   // the first that the transaction's statements were counted for
   bool counted_spanning_ = false;
 
+  Scatter* scatter_ = nullptr;          // runs now
   WorkerDatabase* database_ = nullptr;
   UserPools* pools_ = nullptr;
   pool::Server* server_ = nullptr;      // in use now

@@ -128,9 +128,9 @@ void Session::note_slow_query(Duration took) {
   log::warning("slow query", {{"duration_ms", milliseconds(took)},
                               {"database", database_->name},
                               {"user", user_},
-                              {"shard", shard_name(server_shard_)},
-                              {"server", concat(server_->pool->backend().host(), ":", server_->pool->backend().port())},
-                              {"server_pid", std::to_string(server_->backend_pid)},
+                              {"shard", server_ ? shard_name(server_shard_) : "several"},
+                              {"server", server_ ? concat(server_->pool->backend().host(), ":", server_->pool->backend().port()) : ""},
+                              {"server_pid", server_ ? std::to_string(server_->backend_pid) : ""},
                               {"client", std::to_string(id_)},
                               {"text", text},
                               {"others_not_logged", std::to_string(*kept_silent)}});

@@ -76,6 +76,14 @@ bool is_newer_than_parser(const Plan& plan) {
   return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
 }
 
+// BEGIN without a word on how the transaction behaves.
+bool is_plain_begin(std::string_view sql) {
+  std::string words = ascii_lower(sql);
+  const auto last = words.find_last_not_of(" \t\r\n;");
+  words.resize(last == std::string::npos ? 0 : last + 1);
+  return words == "begin" || words == "begin work" || words == "begin transaction" || words == "start transaction";
+}
+
 bool safe_encoding(std::string_view sql) {
   const std::string lower = ascii_lower(sql);
   for (const char* unsafe : {"sjis", "shift_jis", "big5", "gbk", "uhc", "gb18030", "johab", "euc", "mule"})
@@ -252,8 +260,6 @@ void Session::plan_parse(Op& op, ByteView body) {
     decision_.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
-  else if (op.plan->target == Target::scatter)
-    refuse(op.plan->scatter->refusal);
 }
 
 void Session::read_into(PreparedStatement& statement, const wire::ParseView& parse) {
@@ -382,12 +388,16 @@ void Session::plan_execute(Op& op, ByteView body) {
   op.plan = portal->plan;
   note_channels(*op.plan);
   op.text = portal->sql;
+  if (op.plan->target == Target::scatter && !decision_.scatter)
+    return refuse({sqlstate::kFeatureNotSupported, concat("portal \"", execute->portal, "\" over several shards was closed by the Sync behind it"),
+                   "Fetch all its rows before the Sync, or use LIMIT and OFFSET."});
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
 }
 
 // ---- what the statements together need ----
 
 void Session::use_shard(schema::ShardId shard) {
+  if (decision_.scatter) return;   // each statement of the batch has its own servers
   if (decision_.shard && *decision_.shard != shard) {
     return refuse(second_shard(shard_name(*decision_.shard), shard_name(shard)));
   }
@@ -425,8 +435,8 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   }
   const auto route = database_->router->resolve(plan, *arguments);
   if (!route) return refuse(route.error());
-  if (!route->shards.empty()) return refuse(plan.scatter->refusal);
   count_route(plan, *route);
+  if (!route->shards.empty()) return count_in_scattered(plan, *arguments);
   use_shard(route->shard);
   note_scope(plan, &*route);
 }
@@ -436,6 +446,18 @@ void Session::note_channels(const Plan& plan) {
   if (plan.effects.tells_channels && listening_ && !listening_->channels.committed().empty())
     refuse({sqlstate::kFeatureNotSupported, "pg_listening_channels() does not know the channels that Weir listens to for this client",
             "The client knows what it said; SHOW LISTENERS in Weir's console shows the channels of all."});
+}
+
+// It runs on servers of its own, which the session's transaction knows nothing of: nothing of what that wrote would be seen. A transaction
+// that no server has heard of yet wrote nothing. (Whether it is READ COMMITTED, in which each statement has a snapshot of its own anyway, is
+// asked of the home shard.)
+void Session::count_in_scattered(const Plan& plan, const router::Arguments& arguments) {
+  if (arguments.parameters.size() < plan.parameters) return use_shard(schema::kHomeShard);   // the server says what is wrong with it
+  const bool has_begun_only = transaction_ == Transaction::held && !set_locally_ && held_.size() == 1 && is_plain_begin(held_.front());
+  const bool uses_now = plan.scatter->uses_now || (plan.scatter->otherwise && plan.scatter->otherwise->uses_now);
+  const bool fits = !in_transaction() || (has_begun_only && !uses_now);
+  if (!fits || sequence_wrote_ || plan.effects != router::Effects{}) return refuse(plan.scatter->refusal);
+  decision_.scatter = true;
 }
 
 // For read_your_writes: what a statement reads or writes, as narrowly as is certain.

@@ -14,29 +14,12 @@ using router::Verb;
 
 namespace {
 
-constexpr std::string_view kResetRole = "RESET SESSION AUTHORIZATION;RESET ROLE;";   // RESET ALL leaves them
 constexpr std::string_view kDiscardSequences = "DISCARD SEQUENCES;";
-
-// The text in its parts, so that nothing is put together anew for each batch.
-std::array<std::string_view, 6> settings_query(const SettingsState* has, const SettingsState* wanted, bool sequences) {
-  return {"BEGIN;",
-          has && has->needs_discard ? kResetRole : "",
-          has && has != wanted ? "RESET ALL;" : "",
-          wanted && has != wanted ? std::string_view(wanted->replay) : "",
-          sequences ? kDiscardSequences : "",
-          "COMMIT"};
-}
 
 // Could the statement end a failed transaction, and what stands behind it then run?
 bool may_end_transaction(const router::Plan& plan) {
   const Verb v = plan.verb;
   return v == Verb::commit || v == Verb::rollback || v == Verb::rollback_to_savepoint || v == Verb::multi || v == Verb::unparsable || plan.ends_transaction;
-}
-
-Error settings_refused(Error error) {
-  error.message = concat("this session's settings could not be applied to a server: ", error.message);
-  if (error.hint.empty()) error.hint = "DISCARD ALL gives the settings up.";
-  return error;
 }
 
 }  // namespace
@@ -50,12 +33,8 @@ bool Session::needs_sequences() const {
   return decision_.effects.needs_clean && server_ != pinned_ && server_->sequences_of != id_;
 }
 
-// A server reads a Query's text before it runs any of it. Text that is not plain must not be read by another client's encoding or rules for
-// strings, nor before those of its own client are set.
 bool Session::settings_fit_one_query() const {
-  const auto* has = static_cast<const SettingsState*>(server_->settings.get());
-  const SettingsState* wanted = settings_.current().get();
-  return !wanted || wanted == has || wanted->plain || !(wanted->changes_reading || (has && has->changes_reading));
+  return fit_one_query(static_cast<const SettingsState*>(server_->settings.get()), settings_.current().get());
 }
 
 // May the settings go in front of the batch? Not where the batch itself could end the transaction that they failed in.

@@ -211,6 +211,26 @@ SettingsRef unknown_settings() {
   return unknown;
 }
 
+// In its parts, so that nothing is put together anew for each batch.
+std::array<std::string_view, 6> settings_query(const SettingsState* has, const SettingsState* wanted, bool sequences) {
+  return {"BEGIN;",
+          has && has->needs_discard ? "RESET SESSION AUTHORIZATION;RESET ROLE;" : "",   // RESET ALL leaves them
+          has && has != wanted ? "RESET ALL;" : "",
+          wanted && has != wanted ? std::string_view(wanted->replay) : "",
+          sequences ? "DISCARD SEQUENCES;" : "",
+          "COMMIT"};
+}
+
+bool fit_one_query(const SettingsState* has, const SettingsState* wanted) {
+  return !wanted || wanted == has || wanted->plain || !(wanted->changes_reading || (has && has->changes_reading));
+}
+
+Error settings_refused(Error error) {
+  error.message = concat("this session's settings could not be applied to a server: ", error.message);
+  if (error.hint.empty()) error.hint = "DISCARD ALL gives the settings up.";
+  return error;
+}
+
 void SessionSettings::start(std::vector<Setting> startup) {
   startup_ = committed_ = current_ = intern_settings(std::move(startup));
   savepoints_.clear();

@@ -2,6 +2,7 @@
 // Pure but for the interner's lock.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -9,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/strings.hpp"
 
 namespace weir::proxy {
@@ -39,6 +41,15 @@ using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is 
 
 // What no session asks for: a server marked with it is cleaned before anybody uses it.
 [[nodiscard]] SettingsRef unknown_settings();
+
+// One Query, in its parts, that gives a server that `has` these settings (null: none) the `wanted` ones. It is one transaction: if any part
+// fails, the server refuses what stands behind it.
+[[nodiscard]] std::array<std::string_view, 6> settings_query(const SettingsState* has, const SettingsState* wanted, bool sequences);
+// A server reads a Query's text before it runs any of it. Text that is not plain must not be read by another client's encoding or rules for
+// strings, nor before those of its own client are set.
+[[nodiscard]] bool fit_one_query(const SettingsState* has, const SettingsState* wanted);
+// What the client is told when a server has refused them.
+[[nodiscard]] Error settings_refused(Error error);
 
 // A start-up parameter as a statement: SELECT set_config(...), which reads lists as the start-up packet does.
 [[nodiscard]] Setting startup_setting(std::string_view name, std::string_view value);

@@ -62,6 +62,7 @@ inline constexpr std::array<std::string_view, 9> kDepartureNames = {"client_clos
 struct DatabaseStats {
   Counter received, sent;             // from and to clients
   Counter local_queries;              // requests that needed no server
+  Counter scattered;                  // requests that ran on several shards
   Counter client_parses, server_parses, prepared_hits, binds, logins, refused, cancels;
   RouteCounts routes;                 // of a sharded database, and of one that is observed
   ErrorCounters errors;               // Weir's own; the servers' are in Traffic

@@ -41,6 +41,8 @@ struct BindView {
   ByteView format_bytes;  // 2 bytes each
   std::uint16_t parameters = 0;
   ByteView parameter_bytes;  // length word and value, each
+  std::uint16_t result_formats = 0;
+  ByteView result_format_bytes;  // 2 bytes each
   // Format code of parameter i (0-based), by Bind's rules (none: text; one: for all).
   [[nodiscard]] bool binary(std::size_t i) const;
 };
@@ -112,6 +114,21 @@ struct ParameterStatusView {
 // CommandComplete: the tag ("INSERT 0 1").
 [[nodiscard]] Result<std::string_view> read_command_complete(ByteView body);
 
+// A field of RowDescription.
+struct FieldDescription {
+  std::string name;
+  std::uint32_t table = 0;      // OID; 0: no column of a table
+  std::uint16_t attribute = 0;  // its number in the table
+  std::uint32_t type = 0;
+  std::int16_t length = 0;
+  std::int32_t modifier = -1;
+  std::uint16_t format = 0;     // 0: text, 1: binary
+  friend bool operator==(const FieldDescription&, const FieldDescription&) = default;
+};
+[[nodiscard]] Result<std::vector<FieldDescription>> read_row_description(ByteView body);
+// ParameterDescription: the parameters' types.
+[[nodiscard]] Result<std::vector<std::uint32_t>> read_parameter_description(ByteView body);
+
 // ---- writers: each appends whole messages; views must not point into `out` ----
 // SQL text and names must not contain a NUL (what was read from a message never does); error fields and parameter
 // values are cut there.
@@ -127,6 +144,15 @@ void write_parse(ByteBuffer& out, std::string_view statement, std::string_view q
                  std::span<const std::uint32_t> types);
 void write_bind_renamed(ByteBuffer& out, const BindView& bind,
                         std::string_view statement);  // the same, another statement name
+struct BindValue {
+  bool is_null = false;
+  bool binary = false;
+  ByteView value;
+};
+// `result_formats`: none is text for all columns, one is for all of them.
+void write_bind(ByteBuffer& out, std::string_view portal, std::string_view statement, std::span<const BindValue> values,
+                std::span<const std::uint16_t> result_formats);
+void write_execute(ByteBuffer& out, std::string_view portal, std::uint32_t max_rows);  // 0: all rows
 void write_named(ByteBuffer& out, char message_type, char kind, std::string_view name);  // Describe 'D', Close 'C'
 void write_sync(ByteBuffer& out);
 void write_terminate(ByteBuffer& out);
@@ -148,6 +174,8 @@ void write_negotiate_protocol_version(ByteBuffer& out, std::uint32_t newest_mino
 void write_ready_for_query(ByteBuffer& out, char status);
 void write_command_complete(ByteBuffer& out, std::string_view tag);
 void write_empty_query_response(ByteBuffer& out);
+void write_row_description(ByteBuffer& out, std::span<const FieldDescription> fields);
+void write_parameter_description(ByteBuffer& out, std::span<const std::uint32_t> types);
 enum class Severity : std::uint8_t { error, fatal, warning, notice };
 // Severity both as S and V; code, message, detail and hint when not empty.
 void write_error(ByteBuffer& out, Severity severity, const Error& error);    // ErrorResponse

@@ -42,7 +42,8 @@ Result<BindView> read_bind(ByteView body) {
   for (std::size_t i = 0; i < v.parameters && !in.failed(); ++i)
     if (const std::uint32_t length = in.int32(); length != 0xffffffff) in.bytes(length);
   v.parameter_bytes = values.first(values.size() - in.rest().size());
-  in.bytes(std::size_t{2} * in.int16());  // result formats
+  v.result_formats = in.int16();
+  v.result_format_bytes = in.bytes(std::size_t{2} * v.result_formats);
   if (!in.finish()) return in.error("Bind");
   if (v.formats > 1 && v.formats != v.parameters)
     return Error(sqlstate::kProtocolViolation,
@@ -134,6 +135,31 @@ Result<CancelKey> read_backend_key_data(ByteView body) {
   key.secret = as_text(in.bytes(size));
   if (!in.finish()) return in.error("BackendKeyData");
   return key;
+}
+
+Result<std::vector<FieldDescription>> read_row_description(ByteView body) {
+  BodyReader in(body);
+  std::vector<FieldDescription> fields(in.int16());
+  for (FieldDescription& f : fields) {
+    f.name = in.string();
+    f.table = in.int32();
+    f.attribute = in.int16();
+    f.type = in.int32();
+    f.length = static_cast<std::int16_t>(in.int16());
+    f.modifier = static_cast<std::int32_t>(in.int32());
+    f.format = in.int16();
+    if (in.failed()) break;
+  }
+  if (!in.finish()) return in.error("RowDescription");
+  return fields;
+}
+
+Result<std::vector<std::uint32_t>> read_parameter_description(ByteView body) {
+  BodyReader in(body);
+  std::vector<std::uint32_t> types(in.int16());
+  for (std::uint32_t& type : types) type = in.int32();
+  if (!in.finish()) return in.error("ParameterDescription");
+  return types;
 }
 
 Result<std::string_view> read_command_complete(ByteView body) {

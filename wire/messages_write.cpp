@@ -138,6 +138,28 @@ void write_bind_renamed(ByteBuffer& out, const BindView& bind, std::string_view 
   out.append(bind.after_names);
 }
 
+void write_bind(ByteBuffer& out, std::string_view portal, std::string_view statement, std::span<const BindValue> values,
+                std::span<const std::uint16_t> result_formats) {
+  const OpenMessage message(out, 'B');
+  put_string(out, portal);
+  put_string(out, statement);
+  put16(out, static_cast<std::uint16_t>(values.size()));
+  for (const BindValue& v : values) put16(out, v.binary ? 1 : 0);
+  put16(out, static_cast<std::uint16_t>(values.size()));
+  for (const BindValue& v : values) {
+    put32(out, v.is_null ? 0xffffffff : static_cast<std::uint32_t>(v.value.size()));
+    if (!v.is_null) out.append(v.value);
+  }
+  put16(out, static_cast<std::uint16_t>(result_formats.size()));
+  for (const std::uint16_t format : result_formats) put16(out, format);
+}
+
+void write_execute(ByteBuffer& out, std::string_view portal, std::uint32_t max_rows) {
+  const OpenMessage message(out, 'E');
+  put_string(out, portal);
+  put32(out, max_rows);
+}
+
 void write_named(ByteBuffer& out, char message_type, char kind, std::string_view name) {
   put_header(out, message_type, 1 + name.size() + 1);
   out.append(static_cast<std::uint8_t>(kind));
@@ -216,6 +238,26 @@ void write_row_description(ByteBuffer& out, std::span<const ColumnDescription> c
   const OpenMessage message(out, 'T');
   put16(out, static_cast<std::uint16_t>(columns.size()));
   for (const ColumnDescription& column : columns) put_column(out, column);
+}
+
+void write_row_description(ByteBuffer& out, std::span<const FieldDescription> fields) {
+  const OpenMessage message(out, 'T');
+  put16(out, static_cast<std::uint16_t>(fields.size()));
+  for (const FieldDescription& f : fields) {
+    put_string(out, f.name);
+    put32(out, f.table);
+    put16(out, f.attribute);
+    put32(out, f.type);
+    put16(out, static_cast<std::uint16_t>(f.length));
+    put32(out, static_cast<std::uint32_t>(f.modifier));
+    put16(out, f.format);
+  }
+}
+
+void write_parameter_description(ByteBuffer& out, std::span<const std::uint32_t> types) {
+  const OpenMessage message(out, 't');
+  put16(out, static_cast<std::uint16_t>(types.size()));
+  for (const std::uint32_t type : types) put32(out, type);
 }
 
 void write_data_row(ByteBuffer& out, std::span<const std::optional<std::string>> values) {

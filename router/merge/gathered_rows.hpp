@@ -22,6 +22,7 @@ class GatheredRows {
   [[nodiscard]] Result<void> add(ByteView body);
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t columns() const { return columns_.size(); }
+  [[nodiscard]] std::uint32_t type(std::size_t i) const { return columns_[i].type; }
   // What is held, in bytes.
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 

@@ -144,6 +144,40 @@ TEST(ReadExecute, GivesPortalAndRowLimit) {
   expect_exactly_this_body("p\0"s + word(5), "Execute", read_execute);
 }
 
+TEST(ReadBind, GivesTheResultFormats) {
+  const ExactBytes body("\0\0\0\0\0\0\0\2\0\0\0\1"s);
+  const auto bind = read_bind(body.view());
+  ASSERT_TRUE(bind);
+  ASSERT_EQ(bind->result_formats, 2);
+  EXPECT_EQ(load16(bind->result_format_bytes.data() + 2), 1);
+}
+
+TEST(ReadRowDescription, GivesEveryField) {
+  const std::string body = "\0\2a\0\0\0\x40\1\0\2\0\0\0\x17\0\4\xff\xff\xff\xff\0\1b c\0\0\0\0\0\0\0\0\0\4\x13\xff\xff\0\0\0\x0c\0\0"s;
+  const ExactBytes bytes(body);
+  const auto fields = read_row_description(bytes.view());
+  ASSERT_TRUE(fields);
+  ASSERT_EQ(fields->size(), 2u);
+  EXPECT_EQ((*fields)[0], (FieldDescription{"a", 0x4001, 2, 23, 4, -1, 1}));
+  EXPECT_EQ((*fields)[1], (FieldDescription{"b c", 0, 0, 1043, -1, 12, 0}));
+  ByteBuffer out;
+  write_row_description(out, *fields);
+  EXPECT_EQ(as_text(out.view()).substr(kHeader), body);
+}
+
+TEST(ReadRowDescription, TakesExactlyOneBody) {
+  expect_exactly_this_body("\0\1a\0\0\0\x40\1\0\2\0\0\0\x17\0\4\xff\xff\xff\xff\0\1"s, "RowDescription", read_row_description);
+}
+
+TEST(ReadParameterDescription, GivesTheTypesAndTakesExactlyOneBody) {
+  const std::string body = "\0\2\0\0\0\x17\0\0\4\x13"s;
+  const ExactBytes bytes(body);
+  const auto types = read_parameter_description(bytes.view());
+  ASSERT_TRUE(types);
+  EXPECT_EQ(*types, (std::vector<std::uint32_t>{23, 1043}));
+  expect_exactly_this_body(body, "ParameterDescription", read_parameter_description);
+}
+
 TEST(ReadSaslInitial, GivesMechanismAndDataWhichMayBeAbsent) {
   const ExactBytes body("SCRAM-SHA-256\0"s + value("n,,n=,r=x"));
   const auto r = read_sasl_initial(body.view());

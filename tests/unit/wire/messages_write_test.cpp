@@ -25,6 +25,25 @@ TEST(WriteMessage, PutsHeaderAndBody) {
   EXPECT_EQ(text(out), "d\0\0\0\7abcc\0\0\0\4"s);
 }
 
+TEST(WriteBind, PutsValuesWithTheirFormats) {
+  ByteBuffer out;
+  const BindValue values[] = {{true, false, {}}, {false, true, as_bytes("ab")}};
+  const std::uint16_t formats[] = {0, 1};
+  write_bind(out, "p", "s", values, formats);
+  EXPECT_EQ(text(out), "B\0\0\0 p\0s\0\0\2\0\0\0\1\0\2\xff\xff\xff\xff\0\0\0\2ab\0\2\0\0\0\1"s);
+  const ExactBytes sent(text(out));
+  const auto bind = read_bind(only_message(sent).body);
+  ASSERT_TRUE(bind);
+  EXPECT_FALSE(bind->binary(0));
+  EXPECT_TRUE(bind->binary(1));
+}
+
+TEST(WriteExecute, PutsPortalAndRowLimit) {
+  ByteBuffer out;
+  write_execute(out, "p", 7);
+  EXPECT_EQ(text(out), "E\0\0\0\x0ap\0\0\0\0\7"s);
+}
+
 TEST(WriteFrontend, PutsTheBytesOfTheManual) {
   ByteBuffer out;
   write_query(out, "SELECT 1");

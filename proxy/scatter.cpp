@@ -1,0 +1,232 @@
+#include "proxy/scatter.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+using router::Target;
+using router::Verb;
+
+namespace {
+
+constexpr int kAttempts = 3;
+
+// Reads, and nothing else: what may run in a batch whose statements are on different servers.
+bool only_reads(const router::Plan& plan) {
+  return (plan.verb == Verb::query && plan.read_only && plan.effects == router::Effects{}) || plan.verb == Verb::empty;
+}
+
+Error not_beside_scatter(std::string_view what) {
+  return {sqlstate::kFeatureNotSupported, concat(what, " cannot be in one pipeline with a statement over several shards"),
+          "Send a Sync between them."};
+}
+
+}  // namespace
+
+net::Task<Session::Outcome> Session::run_scatter(BatchEnd end) {
+  Scatter scatter(*this);
+  scatter_ = &scatter;
+  const Scatter::End how = co_await scatter.run(end);
+  scatter_ = nullptr;
+  if (how == Scatter::End::replan) take_plan_back();
+  co_return how == Scatter::End::done ? Outcome::done : how == Scatter::End::closed ? Outcome::closed : Outcome::retry;
+}
+
+Scatter::~Scatter() {
+  for (ScatterLink& link : links_) {
+    if (link.kept()) continue;
+    link.server().socket->set_waiter(nullptr);
+    link.server().pool->discard(&link.server(), pool::CloseReason::unclean);
+  }
+}
+
+net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
+  s_.stash();
+  s_.sent_at_ = s_.transaction_sent_at_ = s_.worker_.loop().now();
+  s_.forwarded_ = 0;
+  now_ = timestamp_text(std::chrono::system_clock::now());
+  s_.database_->stats.scattered.add();
+  if (s_.mid_sequence_)
+    if (auto closed = co_await close_sequence(); !closed) fail(closed.take_error());
+  bool again = !failure_ && read_batch(end), stale = false;
+  for (int attempt = 1; again; ++attempt) {
+    start_over();
+    stale = co_await is_stale_once_leased();
+    if (!stale && !failed()) static_cast<void>(co_await answer());
+    co_await quiet();
+    again = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_;
+    if (again || stale) give_back();
+  }
+  if (stale && !closed_) co_return End::replan;
+  if (!closed_) conclude(end);
+  give_back();
+  co_return closed_ ? End::closed : End::done;
+}
+
+// Leases its servers. True: while it waited, the map has changed.
+net::Task<bool> Scatter::is_stale_once_leased() {
+  auto leased = co_await lease();
+  if (leased && s_.plan_is_stale()) co_return true;
+  if (!leased) {
+    closed_ |= s_.client_gone();
+    fail(leased.take_error());
+  }
+  s_.arm_running_timer();
+  co_return false;
+}
+
+// Another try, with other servers.
+void Scatter::start_over() {
+  failure_.reset();
+  pending_.clear();
+  unconfirmed_.clear();
+  gathered_.clear();
+  running_ = nullptr;
+  checking_ = nullptr;
+  ignores_errors_ = isolation_asked_ = false;
+  op_ = 0;
+  for (auto& source : sources_) source->checked = false;
+  for (Portal& portal : portals_) portal.state = Portal::State::unbound;
+}
+
+// ---- what the batch holds ----
+
+ByteView Scatter::body_of(const Op& op) const { return s_.input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader); }
+
+// All its statements, where they run, and whether they may run beside each other.
+bool Scatter::read_batch(Session::BatchEnd end) {
+  if (s_.decision_.check_only) return fail(not_beside_scatter("a statement that Weir's parser does not know")), false;
+  for (op_ = 0; op_ < s_.ops_.size(); ++op_) {
+    if (s_.decision_.error && op_ == s_.decision_.error_at) break;
+    if (!read_op(op_)) return false;
+  }
+  // What stays open behind a Flush is gone: the servers go back.
+  if (end != Session::BatchEnd::flush) return true;
+  for (const Portal& portal : portals_) {
+    op_ = portal.op;
+    if (!is_executed(portal)) return fail(not_beside_scatter("a portal that is not executed before the Flush")), false;
+  }
+  return true;
+}
+
+bool Scatter::read_op(std::size_t index) {
+  const Op& op = s_.ops_[index];
+  if (op.prepared) return fail({sqlstate::kFeatureNotSupported, "EXECUTE cannot run a statement over several shards",
+                                "Send the SELECT itself, or prepare it by the protocol, as drivers do."}), false;
+  if (op.local != 0) return fail(not_beside_scatter("PREPARE or DEALLOCATE")), false;
+  if (op.type == 'P') {
+    const auto parse = wire::read_parse(body_of(op));   // read once before: it is well-formed, as all that follow here
+    std::vector<std::uint32_t> types(parse->types);
+    for (std::size_t i = 0; i < types.size(); ++i) types[i] = parse->type(i);
+    make_source(parse->query, std::move(types), index)->name = parse->statement;
+  } else if (op.type == 'B') {
+    return read_portal(index, source_of(index, wire::read_bind(body_of(op))->statement));
+  } else if (op.type == 'Q') {
+    return read_portal(index, make_source(*wire::read_query(body_of(op)), {}, kNone));
+  } else if (op.type == 'F') {
+    return fail(not_beside_scatter("a FunctionCall")), false;
+  }
+  return true;
+}
+
+bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
+  const router::Plan& plan = *source->plan;
+  if (!only_reads(plan)) return fail(not_beside_scatter("a statement that does not only read")), false;
+  Portal& portal = portals_.emplace_back();
+  portal.op = index;
+  portal.source = std::move(source);
+  if (s_.ops_[index].type == 'B') {
+    const auto bind = wire::read_bind(body_of(s_.ops_[index]));
+    portal.name = bind->portal;
+    wire::for_each_parameter(*bind, [&](std::size_t i, const wire::BindParameter& p) {
+      portal.parameters.push_back({p.is_null, bind->binary(i), p.value});
+    });
+    for (std::size_t i = 0; i < bind->result_formats; ++i) portal.formats.push_back(wire::load16(bind->result_format_bytes.data() + 2 * i));
+  }
+  if (plan.verb == Verb::empty) return true;
+  const auto route = s_.database_->router->resolve(plan, arguments_of(portal));
+  if (!route) return fail(route.error()), false;
+  portal.shards = route->shards;
+  if (route->shards.empty())
+    portal.shards.push_back(route->shard);
+  else
+    portal.plan = plan.scatter.get();
+  return true;
+}
+
+router::Arguments Scatter::arguments_of(const Portal& portal) const {
+  const Source& source = *portal.source;
+  return {source.sql, source.literals, portal.parameters, source.types, s_.server_encoding_};
+}
+
+std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op) {
+  auto source = std::make_shared<Source>();
+  source->sql = sql;
+  source->types = std::move(types);
+  source->parse_op = parse_op;
+  const router::Planned planned = s_.database_->router->plan(source->sql, source->types, s_.context());
+  source->plan = planned.plan;
+  source->literals.assign(planned.literals.begin(), planned.literals.end());
+  sources_.push_back(source);
+  return source;
+}
+
+// What the name means at this place of the batch.
+std::shared_ptr<Scatter::Source> Scatter::source_of(std::size_t index, std::string_view name) {
+  for (auto source = sources_.rbegin(); source != sources_.rend(); ++source)
+    if ((*source)->name == name && ((*source)->parse_op == kNone || (*source)->parse_op < index)) return *source;
+  const Op& op = s_.ops_[index];
+  const PreparedStatement& statement = op.statement ? *op.statement : s_.unnamed_before();
+  auto source = make_source(statement.sql, statement.types, kNone);
+  source->name = name;
+  return source;
+}
+
+bool Scatter::is_executed(const Portal& portal) const {
+  for (std::size_t i = portal.op + 1; i < s_.ops_.size(); ++i)
+    if (s_.ops_[i].type == 'E' && wire::read_execute(body_of(s_.ops_[i]))->portal == portal.name) return true;
+  return s_.ops_[portal.op].type == 'Q';
+}
+
+// ---- the end ----
+
+// What the client is still to be told: the error, and what it did to the messages behind it.
+void Scatter::conclude(Session::BatchEnd end) {
+  if (failure_) {
+    const std::size_t at = std::min(failure_->op, s_.ops_.size() - 1);
+    confirm(at);
+    if (failure_->response) {
+      wire::write_message(pending_, 'E', failure_->response->view());
+    } else {
+      s_.database_->stats.errors.add(failure_->own->code.view());
+      wire::write_error(pending_, wire::Severity::error, *failure_->own);
+    }
+    for (std::size_t i = s_.ops_.size(); i > at; --i) {
+      s_.restore_names(s_.ops_[i - 1]);
+      s_.forget_new_name(s_.ops_[i - 1]);
+    }
+    s_.restore_unnamed(at);
+    if (s_.transaction_ == Session::Transaction::held) s_.transaction_ = Session::Transaction::held_failed;
+    const bool ready = end == Session::BatchEnd::sync || (end == Session::BatchEnd::query && s_.ops_[at].type == 'Q');
+    if (ready)
+      wire::write_ready_for_query(pending_, s_.status_letter());
+    else
+      s_.skip_to_sync_ = true;
+  }
+  confirm(kNone);
+  forward();
+  if (s_.traffic_) s_.note_query(s_.worker_.loop().now() - s_.sent_at_);
+}
+
+void Scatter::fail(Error error) {
+  if (failure_) return;
+  failure_.emplace();
+  failure_->own = std::move(error);
+  failure_->op = running_ && is_unconfirmed(running_->op) ? running_->op : op_;   // its Bind was not answered yet
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,223 @@
+// Scatter: answers a batch that holds statements over several shards (router/scatter_plan.hpp).
+//
+// One object a batch, inside the session's coroutine. It leases a server of every shard that the batch needs, in the order of the shards, so
+// that two of them never wait for each other; sends each its part at once; and writes rows into the client's output as they come, merged where
+// they are sorted. Nothing is held but one message and one receive buffer a shard (and what a finish plan gathers, bounded): a slow client
+// slows the shards down. An error of one shard is the client's answer; the others are cancelled and drained before the servers go back.
+//
+// There is no snapshot that all shards share: docs/consistency.md.
+//
+// Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
+// scatter_run.cpp (one statement on its shards), scatter_rows.cpp (its rows), scatter_replies.cpp (what servers say), scatter_link.cpp (one
+// server), scatter_checks.cpp (what must be alike).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/task.hpp"
+#include "proxy/scatter_checks.hpp"
+#include "proxy/scatter_link.hpp"
+#include "proxy/session.hpp"
+#include "router/merge/gathered_rows.hpp"
+#include "router/merge/merger.hpp"
+#include "router/scatter_plan.hpp"
+
+namespace weir::proxy {
+
+class Scatter {
+ public:
+  // What one statement may gather for its finish, in bytes.
+  static constexpr std::size_t kMaxGathered = std::size_t{64} << 20;
+
+  // replan: the map has changed while it waited for servers. closed: the client must go.
+  enum class End : std::uint8_t { done, replan, closed };
+
+  explicit Scatter(Session& session) : s_(session) {}
+  ~Scatter();
+  Scatter(const Scatter&) = delete;
+  Scatter& operator=(const Scatter&) = delete;
+
+  [[nodiscard]] net::Task<End> run(Session::BatchEnd end);
+  // The client's CancelRequest.
+  void cancel();
+
+ private:
+  using Op = Session::Op;
+  using Step = ScatterLink::Step;
+
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  static constexpr std::size_t kPiece = 32 << 10;   // output goes out in pieces of about this size
+
+  // A text and what it means: of a Parse in the batch, a prepared statement, or a Query.
+  struct Source {
+    std::string sql;
+    std::string name;                           // of the prepared statement
+    std::vector<std::uint32_t> types;           // as declared; after the check as the server found them
+    std::vector<router::Literal> literals;
+    router::PlanRef plan;
+    std::size_t parse_op = kNone;               // its Parse in the batch
+    bool checked = false;
+    bool returns_rows = false;
+    Fields fields;                              // what the client sees
+  };
+  // A Bind of the batch, or a Query.
+  struct Portal {
+    enum class State : std::uint8_t { unbound, bound, started, suspended, done, given_up };
+    std::size_t op = kNone;
+    std::string name;
+    State state = State::unbound;
+    std::shared_ptr<Source> source;
+    std::vector<router::Parameter> parameters;
+    std::vector<std::uint16_t> formats;         // of the result, as asked
+    std::vector<schema::ShardId> shards;
+    const router::ScatterPlan* plan = nullptr;  // null: the text as it is, on one shard
+
+    bool returns_rows = false;
+    Fields fields;                              // what the client sees, with its formats
+    std::vector<ScatterLink*> links;            // whose rows the answer is made of
+    std::optional<router::merge::Merger> merger;   // none: in any order
+    router::merge::Window window;
+    bool cuts = false;                          // hidden columns are cut off
+    std::uint64_t rows = 0;                     // sent since the last Execute began
+    bool whole = true;                          // it was never suspended
+    std::size_t turn = 0;                       // of links, where the order is free
+  };
+  struct Failure {
+    std::optional<ByteBuffer> response;         // a server's ErrorResponse, without its header
+    std::optional<Error> own;                   // or this
+    bool of_check = false;
+    bool lost = false;                          // a server was lost in a way that another may not be
+    std::size_t op = 0;                         // the client's message that it answers
+  };
+  // A reply to a Parse or Bind that no server has seen yet, and what stands behind it.
+  struct Unconfirmed {
+    std::size_t op = 0;
+    ByteBuffer bytes;
+  };
+  enum class Rows : std::uint8_t { over, suspended, output_full, awaited };
+
+  // --- the batch (scatter.cpp) ---
+  [[nodiscard]] bool read_batch(Session::BatchEnd end);
+  [[nodiscard]] bool read_op(std::size_t index);
+  [[nodiscard]] bool read_portal(std::size_t index, std::shared_ptr<Source> source);
+  [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
+  [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
+  [[nodiscard]] bool is_executed(const Portal& portal) const;
+  [[nodiscard]] ByteView body_of(const Op& op) const;
+  [[nodiscard]] router::Arguments arguments_of(const Portal& portal) const;
+  [[nodiscard]] net::Task<bool> is_stale_once_leased();
+  void start_over();
+  void conclude(Session::BatchEnd end);
+
+  // --- servers (scatter_lease.cpp) ---
+  [[nodiscard]] net::Task<Result<void>> lease();
+  [[nodiscard]] std::vector<schema::ShardId> wanted_shards() const;
+  [[nodiscard]] net::Task<Result<pool::Server*>> lease_one(schema::ShardId shard);
+  [[nodiscard]] net::Task<Result<void>> add_link(schema::ShardId shard, pool::Server& server, bool kept);
+  [[nodiscard]] bool may_read_replica(schema::ShardId shard) const;
+  [[nodiscard]] net::Task<Result<void>> close_sequence();
+  net::Task<> quiet();
+  void give_back();
+  void give_back(ScatterLink& link, bool cancel_may_come);
+  void cancel_run(ScatterLink& link);
+  [[nodiscard]] ScatterLink& link_of(schema::ShardId shard);
+  [[nodiscard]] ScatterLink& home() { return link_of(schema::kHomeShard); }
+
+  // --- the client's messages (scatter_answer.cpp) ---
+  [[nodiscard]] net::Task<bool> answer();
+  [[nodiscard]] net::Task<bool> answer_op(const Op& op);
+  [[nodiscard]] net::Task<bool> answer_at_once(char type);
+  [[nodiscard]] net::Task<bool> answer_parse();
+  [[nodiscard]] bool answer_bind();
+  [[nodiscard]] net::Task<bool> answer_describe(wire::NamedView named);
+  [[nodiscard]] net::Task<bool> answer_execute(wire::ExecuteView asked);
+  [[nodiscard]] net::Task<bool> answer_close(wire::NamedView named);
+  [[nodiscard]] net::Task<bool> answer_query();
+  [[nodiscard]] net::Task<bool> execute(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] Portal* find_portal(std::string_view name);
+  void write_description(const Portal& portal);
+  [[nodiscard]] ByteBuffer& reply() { return unconfirmed_.empty() ? pending_ : unconfirmed_.back().bytes; }
+  void confirm(std::size_t before);
+  void forward();
+
+  // --- one statement on its shards (scatter_run.cpp) ---
+  [[nodiscard]] net::Task<bool> check(Source& source);
+  [[nodiscard]] net::Task<bool> await_check(Source& source);
+  [[nodiscard]] net::Task<bool> start(Portal& portal);
+  [[nodiscard]] net::Task<bool> start_as_it_is(Portal& portal);
+  [[nodiscard]] net::Task<bool> start_stream(Portal& portal, const router::ScatterPlan& plan);
+  [[nodiscard]] net::Task<bool> start_finish(Portal& portal, const router::ScatterPlan& plan);
+  [[nodiscard]] net::Task<bool> gather(Portal& portal, const router::Gathered& gathered, const router::ScatterPlan& plan, const std::string& sql);
+  [[nodiscard]] net::Task<bool> gather_rows(const std::vector<ScatterLink*>& links, const std::string& what);
+  void take_gathered(const wire::Message& row, const std::string& what);
+  [[nodiscard]] net::Task<bool> describe_runs(const std::vector<ScatterLink*>& links);
+  void send_check(Source& source);
+  void send_run(ScatterLink& link, const Portal& portal, const router::TextTemplate& text, const std::string& sql,
+                std::span<const std::uint16_t> formats, const router::ScatterPlan* finishes = nullptr);
+  void send_run_as_it_is(ScatterLink& link, const Portal& portal);
+  void send_rest_of_run(ScatterLink& link, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats);
+  void ask_text_order(ScatterLink& link);
+  void ask_isolation();
+  [[nodiscard]] bool types_are_known(const Source& source) const;
+  [[nodiscard]] bool parameters_fit(const Portal& portal);
+  [[nodiscard]] bool formats_fit(const Portal& portal, std::size_t columns);
+  [[nodiscard]] bool alike(const std::vector<ScatterLink*>& links, const router::ScatterPlan& plan);
+  [[nodiscard]] bool as_described(const Portal& portal, const Fields& fields, const router::ScatterPlan& plan, std::size_t hidden);
+  [[nodiscard]] std::optional<router::Rendering> rendering_of(Portal& portal, const router::ScatterPlan& plan, const router::Arguments& arguments);
+  [[nodiscard]] std::vector<ScatterLink*> links_of(const Portal& portal);
+  [[nodiscard]] bool orders_by_locale(const router::ScatterPlan& plan) const;
+  [[nodiscard]] Result<std::vector<router::merge::SortKey>> sort_keys(const Portal& portal, const router::ScatterPlan& plan) const;
+  [[nodiscard]] Result<router::merge::CollationRef> collation_of(const Portal& portal, const std::string& named) const;
+
+  // --- rows (scatter_rows.cpp) ---
+  [[nodiscard]] net::Task<bool> stream(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] net::Task<bool> send_out();
+  [[nodiscard]] Rows take_merged(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] Rows take_any(Portal& portal, std::uint32_t max_rows);
+  void send_row(Portal& portal, const wire::Message& row, const router::merge::RowView* view);
+  [[nodiscard]] net::Task<bool> settle(bool rest_matters);
+
+  // --- replies (scatter_replies.cpp) ---
+  // Takes messages of `link` until it has none (false), or a row of its run is at its front: `row`, until link.pop().
+  [[nodiscard]] bool next_row(ScatterLink& link, wire::Message& row);
+  void take_message(ScatterLink& link, const wire::Message& message);
+  void take_settings(ScatterLink& link, const wire::Message& message);
+  void take_text_order(ScatterLink& link, const wire::Message& message);
+  void take_isolation(ScatterLink& link, const wire::Message& message);
+  void take_check(ScatterLink& link, const wire::Message& message);
+  void take_run(ScatterLink& link, const wire::Message& message);
+  void take_error(ScatterLink& link, const wire::Message& message);
+  void note_lost(ScatterLink& link, std::optional<Error> last_words);
+  void out_of_step(ScatterLink& link, char type);
+  [[nodiscard]] bool is_unconfirmed(std::size_t op) const;
+  void fail(Error error);
+  // Sleeps until something has happened. False: the client must go, or something has failed.
+  [[nodiscard]] net::Task<bool> sleep();
+  [[nodiscard]] bool failed() const { return failure_.has_value() || closed_; }
+
+  Session& s_;
+  std::deque<ScatterLink> links_;       // in the order of the shards; their addresses stay
+  std::deque<Portal> portals_;          // in the order of the batch
+  std::vector<std::shared_ptr<Source>> sources_;
+  Portal* running_ = nullptr;           // whose rows the links bring
+  Source* checking_ = nullptr;
+  std::vector<router::merge::GatheredRows> gathered_;
+  ByteBuffer pending_;                  // for the client, not yet on its way
+  std::vector<Unconfirmed> unconfirmed_;   // behind it
+  std::optional<Failure> failure_;
+  std::size_t op_ = 0;                  // the client's message that is being answered
+  bool plain_text_ = false;             // the links run the client's own text: places in it are the client's
+  bool ignores_errors_ = false;         // the answer is complete; what shards say of the rest is nobody's
+  bool closed_ = false;                 // the client must go
+  bool cancel_wanted_ = false;
+  bool isolation_asked_ = false;
+  std::string tag_;                     // of the last CommandComplete
+  std::string now_;                     // when the transaction began
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,196 @@
+// The client's messages of a scattered batch, answered one by one in their order.
+//
+// A Parse or Bind is answered before a server has seen it, for the client's text is tried in the same packet as the statement itself. Its
+// reply is held back (Unconfirmed) until the servers have agreed, so that an error takes its place.
+#include <algorithm>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/scatter.hpp"
+
+namespace weir::proxy {
+
+using router::Verb;
+
+namespace {
+
+constexpr std::string_view kNothing{};
+
+Error no_such_portal(std::string_view name) {
+  return {SqlState("34000"), concat("portal \"", name, "\" does not exist")};
+}
+
+}  // namespace
+
+net::Task<bool> Scatter::answer() {
+  for (op_ = 0; op_ < s_.ops_.size(); ++op_) {
+    cancel_wanted_ = false;
+    if (s_.decision_.error && op_ == s_.decision_.error_at) {
+      fail(*s_.decision_.error);
+      co_return false;
+    }
+    const bool answered = co_await answer_op(s_.ops_[op_]);
+    if (!answered || failed()) co_return false;
+    if (pending_.size() < kPiece) continue;
+    const bool sent = co_await send_out();
+    if (!sent) co_return false;
+  }
+  co_return co_await settle(false);
+}
+
+net::Task<bool> Scatter::answer_op(const Op& op) {
+  const ByteView body = body_of(op);
+  switch (op.type) {
+    case 'Q': return answer_query();
+    case 'P': return answer_parse();
+    case 'D': return answer_describe(*wire::read_named(body, "Describe"));
+    case 'E': return answer_execute(*wire::read_execute(body));
+    case 'C': return answer_close(*wire::read_named(body, "Close"));
+    default: break;
+  }
+  return answer_at_once(op.type);
+}
+
+net::Task<bool> Scatter::answer_at_once(char type) {
+  if (type == 'B') co_return answer_bind();
+  if (type == 'S') {
+    const bool settled = co_await settle(false);
+    if (!settled) co_return false;
+    wire::write_ready_for_query(reply(), s_.status_letter());
+  }
+  co_return true;
+}
+
+// Where its own Bind comes next, the text is tried with it.
+net::Task<bool> Scatter::answer_parse() {
+  const auto found = std::find_if(sources_.begin(), sources_.end(), [&](const auto& s) { return s->parse_op == op_; });
+  const auto next = std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_ + 1; });
+  if (next != portals_.end() && next->source == *found && next->plan) {
+    unconfirmed_.push_back({op_, {}});
+  } else {
+    const bool right = co_await check(**found);
+    if (!right) co_return false;
+  }
+  wire::write_message(reply(), '1', kNothing);
+  co_return true;
+}
+
+bool Scatter::answer_bind() {
+  Portal& portal = *std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_; });
+  for (Portal& other : portals_)
+    if (other.name == portal.name && other.state != Portal::State::unbound) other.state = Portal::State::given_up;
+  portal.state = Portal::State::bound;
+  unconfirmed_.push_back({op_, {}});
+  wire::write_message(reply(), '2', kNothing);
+  return true;
+}
+
+// The latest of that name.
+Scatter::Portal* Scatter::find_portal(std::string_view name) {
+  for (auto portal = portals_.rbegin(); portal != portals_.rend(); ++portal)
+    if (portal->name == name && portal->state != Portal::State::unbound) return &*portal;
+  fail(no_such_portal(name));
+  return nullptr;
+}
+
+net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
+  if (named.kind == 'P') {
+    Portal* portal = find_portal(named.name);
+    if (!portal) co_return false;
+    const bool started = co_await start(*portal);
+    if (started) write_description(*portal);
+    co_return started;
+  }
+  const std::shared_ptr<Source> source = source_of(op_, named.name);
+  const bool right = co_await check(*source);
+  if (!right) co_return false;
+  wire::write_parameter_description(reply(), source->types);
+  if (source->returns_rows)
+    wire::write_row_description(reply(), source->fields);
+  else
+    wire::write_message(reply(), 'n', kNothing);
+  co_return true;
+}
+
+void Scatter::write_description(const Portal& portal) {
+  if (portal.returns_rows)
+    wire::write_row_description(reply(), portal.fields);
+  else
+    wire::write_message(reply(), 'n', kNothing);
+}
+
+net::Task<bool> Scatter::answer_execute(wire::ExecuteView asked) {
+  Portal* portal = find_portal(asked.portal);
+  if (!portal) co_return false;
+  co_return co_await execute(*portal, asked.max_rows);
+}
+
+net::Task<bool> Scatter::answer_close(wire::NamedView named) {
+  if (named.kind == 'P') {
+    for (Portal& portal : portals_) {
+      if (portal.name != named.name || portal.state == Portal::State::unbound) continue;
+      if (running_ == &portal) {
+        const bool settled = co_await settle(false);
+        if (!settled) co_return false;
+      }
+      portal.state = Portal::State::unbound;
+    }
+  }
+  wire::write_message(reply(), '3', kNothing);
+  co_return true;
+}
+
+net::Task<bool> Scatter::answer_query() {
+  Portal& portal = *std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_; });
+  portal.state = Portal::State::bound;
+  const bool started = co_await start(portal);
+  if (!started) co_return false;
+  if (portal.returns_rows) write_description(portal);
+  const bool executed = co_await execute(portal, 0);
+  if (executed) wire::write_ready_for_query(reply(), s_.status_letter());
+  co_return executed;
+}
+
+// Up to `max_rows` rows (0: all), and CommandComplete or PortalSuspended.
+net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
+  if (portal.state == Portal::State::given_up) {
+    fail({sqlstate::kFeatureNotSupported, concat("portal \"", portal.name, "\" was left unfinished for another statement over several shards"),
+          "Fetch all rows of a portal before the next one is executed."});
+    co_return false;
+  }
+  const bool started = co_await start(portal);
+  if (!started) co_return false;
+  if (portal.source->plan->verb == Verb::empty) {
+    wire::write_empty_query_response(reply());
+    co_return true;
+  }
+  portal.rows = 0;
+  if (portal.state != Portal::State::done) {
+    const bool streamed = co_await stream(portal, max_rows);
+    if (!streamed) co_return false;
+  }
+  if (portal.state == Portal::State::suspended) {
+    portal.whole = false;
+    wire::write_message(reply(), 's', kNothing);
+  } else if (!portal.plan && portal.whole && !tag_.empty()) {
+    wire::write_command_complete(reply(), std::exchange(tag_, {}));
+  } else {
+    wire::write_command_complete(reply(), concat("SELECT ", std::to_string(portal.rows)));
+  }
+  co_return true;
+}
+
+// Replies to what came before the client's message `before` stand now.
+void Scatter::confirm(std::size_t before) {
+  for (const Unconfirmed& u : unconfirmed_)
+    if (u.op < before) pending_.append(u.bytes.view());
+  unconfirmed_.clear();
+}
+
+void Scatter::forward() {
+  s_.to_client(pending_.view());
+  pending_.clear();
+}
+
+}  // namespace weir::proxy

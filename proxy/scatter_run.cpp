@@ -1,0 +1,471 @@
+// One statement on its shards: the client's text is tried on the home shard, every shard gets its part, and what they say of their columns
+// must be alike before a row is passed on.
+#include <algorithm>
+#include <utility>
+
+#include "base/strings.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/scatter.hpp"
+
+namespace weir::proxy {
+
+using router::Rendering;
+using router::RowCount;
+using router::ScatterPlan;
+using router::TextTemplate;
+using router::Verb;
+using router::merge::Collation;
+using router::merge::CollationFacts;
+using router::merge::CollationRef;
+using router::merge::GatheredRows;
+using router::merge::Merger;
+using router::merge::SortKey;
+using router::merge::ValueOrder;
+using router::merge::Window;
+
+namespace {
+
+constexpr std::uint32_t kText = 25, kUnknown = 705;
+constexpr std::uint16_t kBinary = 1;
+
+// PostgreSQL 15 tells a database's version of its locale; an older one does not know the function, and its order stays unknown.
+constexpr std::string_view kTextOrder =
+    "SELECT datlocprovider, datcollate, pg_catalog.pg_database_collation_actual_version(oid) "
+    "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+
+// "c/en_US.UTF-8/2.36"
+CollationFacts facts_of(std::string_view text_order) {
+  const auto first = text_order.find('/');
+  const auto last = text_order.rfind('/');
+  if (first == std::string_view::npos || first == last) return {'?', {}, {}};
+  return {text_order[0], std::string(text_order.substr(first + 1, last - first - 1)), std::string(text_order.substr(last + 1))};
+}
+
+// The catalog's word: provider, then (of ICU) its locale, LC_COLLATE, LC_CTYPE.
+CollationFacts facts_of_catalog(std::string_view default_collation) {
+  if (!default_collation.starts_with("c/")) return {'?', {}, {}};
+  const std::string_view rest = default_collation.substr(2);
+  return {'c', std::string(rest.substr(0, rest.find('/'))), {}};
+}
+
+bool is_text(std::uint32_t type) { return ValueOrder::is_collatable(type); }
+
+bool is_bytewise(std::string_view collation) { return collation == "C" || collation == "POSIX" || collation == "ucs_basic"; }
+
+Error not_alike(const ScatterPlan& plan, std::string reason) {
+  Error error = plan.refusal;
+  error.detail = std::move(reason);
+  return error;
+}
+
+std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
+
+// What stands in front of its run is not answered yet.
+bool is_asked_first(const ScatterLink& link) { return link.step() && *link.step() != ScatterLink::Step::run; }
+
+}  // namespace
+
+// ---- the client's own text ----
+
+void Scatter::send_check(Source& source) {
+  ScatterLink& link = home();
+  link.check_failed = false;
+  wire::write_parse(link.out(), "", source.sql, source.types);
+  wire::write_named(link.out(), 'D', 'S', "");
+  wire::write_sync(link.out());
+  link.owe(Step::check);
+  link.server().unnamed_statement = 0;
+  checking_ = &source;
+}
+
+net::Task<bool> Scatter::check(Source& source) {
+  if (running_) {
+    const bool settled = co_await settle(false);
+    if (!settled) co_return false;
+  }
+  if (!source.checked) send_check(source);
+  const bool right = co_await await_check(source);
+  co_return right;
+}
+
+net::Task<bool> Scatter::await_check(Source& source) {
+  while (!source.checked && !failed()) {
+    wire::Message row;
+    static_cast<void>(next_row(home(), row));
+    if (source.checked || failed()) break;
+    const bool awake = co_await sleep();
+    if (!awake) break;
+  }
+  co_return !failed();
+}
+
+// Can the statement go to the shards in the same packet as its check?
+bool Scatter::types_are_known(const Source& source) const {
+  if (source.checked) return true;
+  return source.types.size() >= source.plan->parameters &&
+         std::none_of(source.types.begin(), source.types.end(), [](std::uint32_t t) { return t == 0 || t == kUnknown; });
+}
+
+bool Scatter::parameters_fit(const Portal& portal) {
+  const Source& source = *portal.source;
+  if (portal.parameters.size() == source.types.size()) return true;
+  fail({sqlstate::kProtocolViolation,
+        concat("bind message supplies ", std::to_string(portal.parameters.size()), " parameters, but prepared statement \"", source.name,
+               "\" requires ", std::to_string(source.types.size()))});
+  return false;
+}
+
+bool Scatter::formats_fit(const Portal& portal, std::size_t columns) {
+  if (portal.formats.size() < 2 || portal.formats.size() == columns) return true;
+  fail({sqlstate::kProtocolViolation, concat("bind message has ", std::to_string(portal.formats.size()), " result formats but query has ",
+                                             std::to_string(columns), " columns")});
+  return false;
+}
+
+// ---- starting ----
+
+net::Task<bool> Scatter::start(Portal& portal) {
+  if (portal.state != Portal::State::bound) co_return true;
+  if (running_) {
+    const bool settled = co_await settle(false);
+    if (!settled) co_return false;
+  }
+  if (s_.cancel_may_come_) {
+    fail({sqlstate::kConnectionFailure, "a cancel may still come to a server of this statement", "Try again."});
+    co_return false;
+  }
+  portal.state = Portal::State::started;
+  running_ = &portal;
+  tag_.clear();
+  if (portal.source->plan->verb == Verb::empty) {
+    portal.state = Portal::State::done;
+    running_ = nullptr;
+  } else if (!portal.plan) {
+    const bool started = co_await start_as_it_is(portal);
+    if (!started) co_return false;
+  } else {
+    Source& source = *portal.source;
+    ask_isolation();
+    if (!source.checked) send_check(source);
+    if (!types_are_known(source)) {
+      const bool checked = co_await await_check(source);
+      if (!checked) co_return false;
+    }
+    if (!parameters_fit(portal)) co_return false;
+    auto starting = portal.plan->strategy == ScatterPlan::Strategy::stream ? start_stream(portal, *portal.plan) : start_finish(portal, *portal.plan);
+    const bool started = co_await starting;
+    if (!started) co_return false;
+  }
+  confirm(kNone);
+  co_return true;
+}
+
+// A statement of one shard between others.
+net::Task<bool> Scatter::start_as_it_is(Portal& portal) {
+  plain_text_ = true;
+  portal.links = links_of(portal);
+  send_run_as_it_is(*portal.links.front(), portal);
+  const bool described = co_await describe_runs(portal.links);
+  if (!described) co_return false;
+  portal.fields = portal.links.front()->fields;
+  portal.returns_rows = portal.links.front()->returns_rows;
+  co_return true;
+}
+
+std::vector<ScatterLink*> Scatter::links_of(const Portal& portal) {
+  std::vector<ScatterLink*> links;
+  for (const schema::ShardId shard : portal.shards) links.push_back(&link_of(shard));
+  return links;
+}
+
+// What the texts of one execution are filled with. None: it failed.
+std::optional<Rendering> Scatter::rendering_of(Portal& portal, const ScatterPlan& plan, const router::Arguments& arguments) {
+  const auto limit = router::value_of(plan.limit, false, arguments);
+  const auto offset = router::value_of(plan.offset, true, arguments);
+  if (!limit || !offset) return fail(!limit ? limit.error() : offset.error()), std::nullopt;
+  const std::uint64_t skipped = offset->value_or(0);
+  if (plan.strategy == ScatterPlan::Strategy::stream) portal.window = Window(skipped, limit->value_or(Window::kNoLimit));
+  Rendering rendering;
+  rendering.arguments = &arguments;
+  if (*limit) rendering.rows = saturated_sum(**limit, skipped);
+  rendering.now = now_;
+  return rendering;
+}
+
+net::Task<bool> Scatter::start_stream(Portal& portal, const ScatterPlan& plan) {
+  const std::size_t hidden = plan.order.size();
+  const bool all_binary = portal.formats.size() == 1 && portal.formats[0] == kBinary;
+  if (hidden > 0 && !all_binary && !portal.source->checked) {   // the hidden ones are binary: it must be known where they begin
+    const bool checked = co_await await_check(*portal.source);
+    if (!checked) co_return false;
+  }
+  const router::Arguments arguments = arguments_of(portal);
+  const auto rendering = rendering_of(portal, plan, arguments);
+  if (!rendering) co_return false;
+  const std::size_t visible = portal.source->fields.size();
+  if (portal.source->checked && !formats_fit(portal, visible)) co_return false;
+  const std::string sql = plan.shard_sql.render(*rendering);
+  plain_text_ = sql == portal.source->sql;
+  portal.links = links_of(portal);
+  const bool by_locale = orders_by_locale(plan);
+  for (ScatterLink* link : portal.links) {
+    if (by_locale && link->server().text_order.empty()) ask_text_order(*link);
+    send_run(*link, portal, plan.shard_sql, sql, all_binary ? portal.formats : formats_with_hidden(portal.formats, visible, hidden));
+  }
+  const bool described = co_await describe_runs(portal.links);
+  if (!described || !alike(portal.links, plan) || !as_described(portal, portal.links.front()->fields, plan, hidden)) co_return false;
+  const Source& source = *portal.source;
+  portal.fields = source.fields;
+  for (std::size_t i = 0; i < portal.fields.size(); ++i) portal.fields[i].format = portal.links.front()->fields[i].format;
+  portal.returns_rows = true;
+  portal.cuts = hidden > 0;
+  portal.merger.reset();
+  if (plan.order.empty()) co_return true;
+  auto keys = sort_keys(portal, plan);
+  if (keys) {
+    portal.merger.emplace(std::move(*keys), portal.links.size());
+    co_return true;
+  }
+  if (!plan.otherwise) {
+    fail(not_alike(plan, keys.error().message));
+    co_return false;
+  }
+  const bool settled = co_await settle(false);
+  if (!settled) co_return false;
+  portal.state = Portal::State::started;
+  running_ = &portal;
+  co_return co_await start_finish(portal, *plan.otherwise);
+}
+
+// ---- a finish on the home shard ----
+
+net::Task<bool> Scatter::start_finish(Portal& portal, const ScatterPlan& plan) {
+  const router::Arguments arguments = arguments_of(portal);
+  const auto rendering = rendering_of(portal, plan, arguments);
+  if (!rendering) co_return false;
+  portal.window = {};
+  portal.merger.reset();
+  plain_text_ = false;
+  gathered_.clear();
+  for (const router::Gathered& gathered : plan.gathered) {
+    const bool got = co_await gather(portal, gathered, plan, gathered.shard_sql.render(*rendering));
+    if (!got) co_return false;
+  }
+  portal.links = {&home()};
+  send_run(home(), portal, plan.finish_sql, plan.finish_sql.render(*rendering), portal.formats, &plan);
+  gathered_.clear();
+  const bool described = co_await describe_runs(portal.links);
+  const Fields& fields = home().fields;
+  if (!described || !as_described(portal, fields, plan, 0)) co_return false;
+  portal.fields = portal.source->fields;
+  for (std::size_t i = 0; i < portal.fields.size(); ++i) portal.fields[i].format = fields[i].format;
+  portal.returns_rows = true;
+  portal.cuts = false;
+  co_return true;
+}
+
+net::Task<bool> Scatter::gather(Portal& portal, const router::Gathered& gathered, const ScatterPlan& plan, const std::string& sql) {
+  const std::vector<ScatterLink*> links = links_of(portal);
+  const std::uint16_t binary[] = {kBinary};
+  for (ScatterLink* link : links) send_run(*link, portal, gathered.shard_sql, sql, binary);
+  const bool described = co_await describe_runs(links);
+  if (!described || !alike(links, plan)) co_return false;
+  const Fields& fields = links.front()->fields;
+  if (fields.size() != gathered.columns.size()) {
+    fail(not_alike(plan, concat("the rows of ", gathered.what, " have ", std::to_string(fields.size()), " columns")));
+    co_return false;
+  }
+  std::vector<std::uint32_t> types;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    types.push_back(fields[i].type);
+    if (auto reason = cannot_be_gathered(fields[i], gathered.columns[i])) {
+      fail(not_alike(plan, std::move(*reason)));
+      co_return false;
+    }
+  }
+  gathered_.emplace_back(std::move(types));
+  const bool got = co_await gather_rows(links, gathered.what);
+  co_return got;
+}
+
+net::Task<bool> Scatter::gather_rows(const std::vector<ScatterLink*>& links, const std::string& what) {
+  for (;;) {
+    bool complete = true;
+    for (ScatterLink* link : links) {
+      wire::Message row;
+      while (!failed() && next_row(*link, row)) {
+        take_gathered(row, what);
+        link->pop();
+      }
+      complete &= link->at_rest();
+    }
+    if (failed()) co_return false;
+    if (complete) co_return true;
+    const bool awake = co_await sleep();
+    if (!awake) co_return false;
+  }
+}
+
+void Scatter::take_gathered(const wire::Message& row, const std::string& what) {
+  if (auto added = gathered_.back().add(row.body); !added) return fail(added.take_error());
+  std::size_t bytes = 0;
+  for (const GatheredRows& rows : gathered_) bytes += rows.bytes();
+  if (bytes <= kMaxGathered) return;
+  fail({SqlState("53200"), concat("the rows of several shards (", what, ") that this statement puts together take more than ",
+                                       std::to_string(kMaxGathered >> 20), " MB"),
+        "Narrow it down with a WHERE, or GROUP BY fewer values; Weir holds no more than that for one statement."});
+}
+
+// ---- to the servers ----
+
+void Scatter::ask_text_order(ScatterLink& link) {
+  wire::write_query(link.out(), kTextOrder);
+  link.owe(Step::text_order);
+  link.server().unnamed_statement = 0;
+}
+
+// Of the transaction that the client has begun and no server knows of.
+void Scatter::ask_isolation() {
+  if (!s_.in_transaction() || std::exchange(isolation_asked_, true)) return;
+  wire::write_query(home().out(), "SHOW transaction_isolation");
+  home().owe(Step::isolation);
+  home().server().unnamed_statement = 0;
+}
+
+// Parameters that a text does not use must still have a type.
+void Scatter::send_run(ScatterLink& link, const Portal& portal, const TextTemplate& text, const std::string& sql,
+                       std::span<const std::uint16_t> formats, const ScatterPlan* finishes) {
+  const std::vector<std::uint16_t>& used = text.parameters();
+  std::vector<std::uint32_t> types = portal.source->types;
+  std::vector<wire::BindValue> values(types.size());
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const bool is_used = std::binary_search(used.begin(), used.end(), static_cast<std::uint16_t>(i + 1));
+    const router::Parameter& p = portal.parameters[i];
+    values[i] = is_used ? wire::BindValue{p.is_null, p.binary, p.value} : wire::BindValue{true, false, {}};
+    if (!is_used) types[i] = kText;
+  }
+  std::deque<ByteBuffer> arrays;
+  for (std::size_t g = 0; finishes && g < finishes->gathered.size(); ++g) {
+    const GatheredRows& rows = gathered_[g];
+    const std::size_t first = finishes->gathered[g].first_parameter - 1;
+    if (types.size() < first + rows.columns()) {
+      types.resize(first + rows.columns(), kText);
+      values.resize(types.size(), wire::BindValue{true, false, {}});
+    }
+    for (std::size_t i = 0; i < rows.columns(); ++i) {
+      rows.write_array(i, arrays.emplace_back());
+      types[first + i] = array_type_of(rows.type(i));
+      values[first + i] = {false, true, arrays.back().view()};
+    }
+  }
+  wire::write_parse(link.out(), "", sql, types);
+  send_rest_of_run(link, values, formats);
+}
+
+void Scatter::send_run_as_it_is(ScatterLink& link, const Portal& portal) {
+  std::vector<wire::BindValue> values;
+  for (const router::Parameter& p : portal.parameters) values.push_back({p.is_null, p.binary, p.value});
+  wire::write_parse(link.out(), "", portal.source->sql, portal.source->types);
+  send_rest_of_run(link, values, portal.formats);
+}
+
+void Scatter::send_rest_of_run(ScatterLink& link, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats) {
+  wire::write_bind(link.out(), "", "", values, formats);
+  wire::write_named(link.out(), 'D', 'P', "");
+  wire::write_execute(link.out(), "", 0);
+  wire::write_sync(link.out());
+  link.owe(Step::run);
+  link.server().unnamed_statement = 0;
+  link.begin_run();
+  link.flush();
+}
+
+// ---- what the servers say of their columns ----
+
+// All have told their columns, and the client's own text has been tried.
+net::Task<bool> Scatter::describe_runs(const std::vector<ScatterLink*>& links) {
+  for (;;) {
+    bool all = true;
+    for (ScatterLink* link : links) {
+      wire::Message row;
+      if (!link->described) static_cast<void>(next_row(*link, row));
+      all &= link->described;
+    }
+    if (is_asked_first(home())) {
+      wire::Message row;
+      static_cast<void>(next_row(home(), row));
+      all &= !is_asked_first(home());
+    }
+    if (failed()) co_return false;
+    if (all) co_return true;
+    const bool awake = co_await sleep();
+    if (!awake) co_return false;
+  }
+}
+
+bool Scatter::alike(const std::vector<ScatterLink*>& links, const ScatterPlan& plan) {
+  const Fields& first = links.front()->fields;
+  if (const auto* field = find_binary_user_type(first)) {
+    fail(not_alike(plan, concat("Column \"", field->name, "\" is of a type that each database numbers by itself (OID ", std::to_string(field->type), "), and in binary format.")));
+    return false;
+  }
+  for (const ScatterLink* link : links) {
+    auto reason = link->fields.size() == first.size() ? differ(first, link->fields, first.size())
+                                                      : concat("one has ", std::to_string(first.size()), " columns, the other ", std::to_string(link->fields.size()));
+    if (!reason) continue;
+    fail(not_alike(plan, concat("Shards ", s_.shard_name(links.front()->shard()), " and ", s_.shard_name(link->shard()), " differ: ", *reason)));
+    return false;
+  }
+  return true;
+}
+
+// The client gets the columns that its own text has; `hidden` ones stand behind them.
+bool Scatter::as_described(const Portal& portal, const Fields& fields, const ScatterPlan& plan, std::size_t hidden) {
+  const Fields& wanted = portal.source->fields;
+  auto reason = fields.size() == wanted.size() + hidden
+                    ? differ(wanted, fields, wanted.size())
+                    : concat("the statement has ", std::to_string(wanted.size()), " columns, its parts ", std::to_string(fields.size()));
+  if (!reason) return true;
+  fail(not_alike(plan, std::move(*reason)));
+  return false;
+}
+
+// ---- sorting ----
+
+// May a column be text in the order of the database's locale, which is not that of its bytes?
+bool Scatter::orders_by_locale(const ScatterPlan& plan) const {
+  const bool has_default = std::any_of(plan.order.begin(), plan.order.end(), [](const auto& c) { return c.collation.empty(); });
+  return has_default && !Collation::open(facts_of_catalog(s_.database_->router->catalog().default_collation())).ok();
+}
+
+Result<std::vector<SortKey>> Scatter::sort_keys(const Portal& portal, const ScatterPlan& plan) const {
+  const Fields& fields = portal.links.front()->fields;
+  std::vector<SortKey> keys;
+  std::size_t column = portal.fields.size();   // the hidden ones stand behind the client's
+  for (const router::SortColumn& c : plan.order) {
+    const wire::FieldDescription& field = fields[column];
+    CollationRef collation;
+    if (is_text(field.type)) {
+      auto found = collation_of(portal, c.collation);
+      if (!found) return found.take_error();
+      collation = std::move(*found);
+    }
+    auto order = ValueOrder::of(field.type, std::move(collation));
+    if (!order) return order.take_error();
+    keys.push_back({column++, c.descending, c.nulls_first, std::move(*order)});
+  }
+  return keys;
+}
+
+Result<CollationRef> Scatter::collation_of(const Portal& portal, const std::string& named) const {
+  if (!s_.server_encoding_) return Error(sqlstate::kFeatureNotSupported, "text is sorted in an encoding that is not the client's");
+  if (is_bytewise(named)) return CollationRef(std::make_shared<const Collation>());
+  if (!named.empty()) return Error(sqlstate::kFeatureNotSupported, concat("how collation \"", named, "\" orders text is known to the servers only"));
+  if (auto by_bytes = Collation::open(facts_of_catalog(s_.database_->router->catalog().default_collation()))) return by_bytes;
+  const std::string& first = portal.links.front()->server().text_order;
+  for (const ScatterLink* link : portal.links)
+    if (link->server().text_order != first) return Error(sqlstate::kFeatureNotSupported, "the shards order text by different locales, or versions of them");
+  return Collation::open(facts_of(first));
+}
+
+}  // namespace weir::proxy
