@@ -7,6 +7,7 @@
 #include "router/client/catalog_loader.hpp"
 #include "router/client/conninfo.hpp"
 #include "router/router.hpp"
+#include "router/scatter_plan.hpp"
 #include "schema/bucket_map.hpp"
 
 namespace weir::migrate {
@@ -148,6 +149,29 @@ void print_shard(const config::Database& database, const router::Plan& plan, con
   line(out, "role", role_text(database, shard, plan));
 }
 
+std::optional<std::uint64_t> rows_of(const router::ScatterPlan& plan, const router::Arguments& arguments) {
+  const auto limit = router::value_of(plan.limit, false, arguments), offset = router::value_of(plan.offset, true, arguments);
+  if (!limit || !offset || !*limit) return std::nullopt;
+  return **limit + offset->value_or(0);
+}
+
+// What the shards would be asked, and what becomes of their rows.
+void print_scatter(const config::Database& database, const router::ScatterPlan& plan, const router::Route& route,
+                   const router::Arguments& arguments, std::ostream& out) {
+  std::string shards;
+  for (const schema::ShardId shard : route.shards) shards += (shards.empty() ? "" : ", ") + database.shards[shard].name;
+  line(out, "shards", shards);
+  line(out, "strategy", std::string(router::name_of(plan.strategy)) + ": " + plan.construct);
+  router::Rendering rendering;
+  rendering.arguments = &arguments;
+  rendering.rows = rows_of(plan, arguments);
+  rendering.now = "now";
+  if (!plan.shard_sql.empty()) line(out, "each", plan.shard_sql.render(rendering));
+  for (const auto& gathered : plan.gathered) line(out, "each", gathered.shard_sql.render(rendering));
+  if (!plan.order.empty()) line(out, "merge", "by the last " + std::to_string(plan.order.size()) + " columns");
+  if (!plan.finish_sql.empty()) line(out, "finish", plan.finish_sql.render(rendering));
+}
+
 void print_plan(const router::Plan& plan, std::ostream& out) {
   line(out, "statement", std::string(router::name_of(plan.verb)) + (plan.read_only ? ", read-only" : ""));
   line(out, "target", name_of(plan.target));
@@ -178,7 +202,10 @@ bool route(const config::Database& served, const RouteRequest& request, std::ost
   print_keys(database, plan, arguments, *map, out);
   const bool bound = request.parameters.size() >= plan.parameters;
   const auto found = bound ? router.resolve(plan, arguments) : Result<router::Route>(router::Route{});
-  if (found && bound && plan.target != router::Target::refused) print_shard(database, plan, *found, out);
+  if (found && bound && !found->shards.empty())
+    print_scatter(database, *plan.scatter, *found, arguments, out);
+  else if (found && bound && plan.target != router::Target::refused)
+    print_shard(database, plan, *found, out);
   line(out, "effects", effects_text(plan.effects));
   for (const auto& why : plan.why) line(out, "why", why);
   if (!request.connect) line(out, "catalog", "the table rules of weir.toml alone; --connect looks at the database");

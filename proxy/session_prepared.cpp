@@ -9,6 +9,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
+#include "router/scatter_plan.hpp"
 
 namespace weir::proxy {
 
@@ -121,6 +122,7 @@ void Session::plan_prepare(Op& op, std::string_view sql) {
   if (!fits_client(name, *statement)) return;
   replan(*statement);
   if (statement->plan->target == Target::refused) return refuse(*statement->plan->refusal);
+  if (statement->plan->target == Target::scatter) return refuse(statement->plan->scatter->refusal);
   if (statement->type_names.empty()) {
     op.interned = intern(*statement);
     if (!op.interned) return refuse(too_many_texts());

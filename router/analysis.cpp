@@ -105,7 +105,9 @@ Plan analyse_text(const AnalysisInput& input) {
   if (statements.empty()) return empty_plan(sharded);
   if (statements.size() == 1) return analyse_statement(statements[0]->stmt, text_of(*statements[0], input.sql), input);
   std::vector<Plan> plans;
-  for (const RawStmt* raw : statements) plans.push_back(analyse_statement(raw->stmt, text_of(*raw, input.sql), input));
+  AnalysisInput part = input;
+  part.alone = false;
+  for (const RawStmt* raw : statements) plans.push_back(analyse_statement(raw->stmt, text_of(*raw, input.sql), part));
   return combine(std::move(plans), sharded);
 }
 
@@ -165,6 +167,7 @@ Plan analyse(const AnalysisInput& input) {
   if (known.catalog->sharded() && has_hint(known.sql)) {
     plan.target = Target::refused;
     plan.bindings.clear();
+    plan.scatter.reset();
     plan.refusal = Error(sqlstate::kFeatureNotSupported, "hints in a comment (/* weir: ... */) are not understood yet",
                          "They come with a later version; take the comment away, and bind the key in the statement.");
   }

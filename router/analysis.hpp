@@ -19,6 +19,7 @@ struct AnalysisInput {
   std::span<const std::uint32_t> declared;  // Parse's parameter types
   const schema::Catalog* catalog = nullptr;
   std::vector<std::string> search_path;  // parsed; never empty
+  bool alone = true;  // the text is one statement, as far as that is known; only such a one is planned over several shards
 };
 
 // Never fails (see Router::plan). Depth of the tree is limited; deeper text is refused (54001 stack depth) or

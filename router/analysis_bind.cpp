@@ -42,6 +42,15 @@ void Binder::refuse(std::string message, std::string hint) {
   if (!refusal_) refusal_ = Error(sqlstate::kFeatureNotSupported, std::move(message), std::move(hint));
 }
 
+void Binder::leave_unbound(std::string message, std::string hint) {
+  if (!unbound_) unbound_ = Error(sqlstate::kFeatureNotSupported, std::move(message), std::move(hint));
+}
+
+std::optional<ColumnMeaning> Binder::meaning(const ColumnRef& ref) const {
+  const auto found = meanings_.find(&ref);
+  return found == meanings_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void Binder::query(Node* stmt, const CteScope* ctes, Level* outer, InsertKey* insert_into) {
   const Nesting nesting(nesting_);
   too_deep_ |= nesting.too_deep();
@@ -101,6 +110,8 @@ void Binder::select(const SelectStmt* stmt, const CteScope* ctes, Level* outer, 
 
 void Binder::leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, InsertKey* insert_into) {
   Level level(outer);
+  level.query = &stmt;
+  const SelectStmt* around = std::exchange(root_, root_ == nullptr ? &stmt : root_);
   from(stmt.fromClause, level, ctes);
   conditions(stmt.whereClause, {&level, &level.all, 0, level.items.size()});
   for (void* part :
@@ -111,6 +122,7 @@ void Binder::leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, In
     walk(part, level, ctes);
   if (stmt.intoClause != nullptr && stmt.intoClause->rel != nullptr) make_table(*stmt.intoClause->rel);
   locking(stmt, level);
+  root_ = around;
   if (insert_into == nullptr) return;
   if (stmt.valuesLists != nullptr) return insert_rows(stmt, *insert_into);
   insert_select(stmt, level, *insert_into);
@@ -125,6 +137,17 @@ void Binder::make_table(const RangeVar& var) {
   refuse(concat("SELECT INTO ", existing->qualified(), ": that is a listed table"), "Give the new table another name.");
 }
 
+namespace {
+
+// Each of its rows is made of one row of its FROM list, and none is left out but by WHERE.
+bool is_plain(const SelectStmt& select) {
+  return select.op == SETOP_NONE && select.valuesLists == nullptr && select.groupClause == nullptr &&
+         select.havingClause == nullptr && select.limitCount == nullptr && select.limitOffset == nullptr &&
+         select.withClause == nullptr && select.distinctClause == nullptr;
+}
+
+}  // namespace
+
 // Finds the subqueries of an expression (or a list of them). Not recursive but for the subqueries.
 void Binder::walk(void* root, Level& level, const CteScope* ctes) {
   std::vector<Node*> pending;
@@ -135,18 +158,49 @@ void Binder::walk(void* root, Level& level, const CteScope* ctes) {
     if (auto* link = pg::as<SubLink>(node, T_SubLink)) {
       if (link->testexpr != nullptr) pending.push_back(link->testexpr);
       query(link->subselect, ctes, &level);
+      carry_into(*link, level);
       continue;
     }
     if (const auto* ref = pg::as<ColumnRef>(node, T_ColumnRef)) {
       const pg::ListOf<> fields(ref->fields);
-      if (fields.size() > 1 && resolve_column(*ref, level, level.all).state != Lookup::found)
+      if (fields.size() < 2 && !catalog_.sharded()) continue;
+      const Resolved resolved = resolve_column(*ref, level, level.all);
+      if (resolved.state == Lookup::found) {
+        const Item& item = resolved.at.level->items[resolved.at.item];
+        meanings_.try_emplace(ref, ColumnMeaning{item.var, item.relation, resolved.at.column, resolved.merged});
+      } else if (fields.size() > 1) {
         attribute(pg::text(fields[fields.size() - 1]));
+      } else if (resolved.state == Lookup::absent) {
+        absent_.insert(ref);
+      }
       continue;
     }
     if (const auto* indirection = pg::as<A_Indirection>(node, T_A_Indirection))
       for (Node* step : pg::ListOf<>(indirection->indirection)) attribute(pg::text(step));
     if (pg::walker_knows(node->type)) pg::children_of(node, pending);
   }
+}
+
+// column IN (SELECT key FROM ...): of the subquery's rows only those with the column's value matter, if the column is not
+// NULL (for then it matters whether there are rows at all).
+void Binder::carry_into(const SubLink& link, Level& level) {
+  const auto* inner = pg::as<SelectStmt>(link.subselect, T_SelectStmt);
+  const auto* test = pg::as<ColumnRef>(link.testexpr, T_ColumnRef);
+  if (link.subLinkType != ANY_SUBLINK || inner == nullptr || test == nullptr || !is_plain(*inner)) return;
+  if (catalog_.has_user_operator("=") || (link.operName != nullptr && !reader_.is_builtin_operator(link.operName, "="))) return;
+  const pg::ListOf<ResTarget> targets(inner->targetList);
+  const auto* value = targets.size() != 1 ? nullptr : pg::as<ColumnRef>(targets[0]->val, T_ColumnRef);
+  const auto meant = value == nullptr ? std::nullopt : meaning(*value);
+  const auto at = meant ? sharded_at_.find(meant->var) : sharded_at_.end();
+  if (at == sharded_at_.end()) return;
+  const ShardedItem& item = sharded_items_[at->second];
+  if (item.query != inner || item.nullable || meant->column != item.relation->key_column) return;
+  const Resolved outer = resolve_column(*test, level, level.all);
+  if (outer.state != Lookup::found || outer.at.level != &level) return;
+  const auto tested = sharded_at_.find(level.items[outer.at.item].var);
+  if (tested == sharded_at_.end() || sharded_items_[tested->second].nullable || !column_of(outer.at).not_null) return;
+  const auto left = type_of(outer.at), right = schema::key_type_of(item.relation->columns[static_cast<std::size_t>(meant->column)].type);
+  if (left && right && family_of(*left) == family_of(*right)) graph_.implies(node_of(outer.at), item.key);
 }
 
 // "row.name" calls the function name(row) if the row has no such column.
@@ -198,12 +252,12 @@ void Binder::finish() {
     const std::string& key = need.relation->columns[static_cast<std::size_t>(need.relation->key_column)].name;
     const std::string table = need.relation->qualified();
     if (values == nullptr)
-      refuse(concat("nothing binds the sharding key ", key, " of table ", table, " to a value"),
+      leave_unbound(concat("nothing binds the sharding key ", key, " of table ", table, " to a value"),
              concat("Add a condition \"", key,
                     " = ...\" with a constant or parameter to the part of the query that names ", table,
                     "; statements over several shards come with a later version."));
     else if (!std::all_of(values->begin(), values->end(), [this](const KeySource& s) { return reader_.usable(s); }))
-      refuse(concat("the parameter that binds the sharding key ", key, " of table ", table, " may have another type"),
+      leave_unbound(concat("the parameter that binds the sharding key ", key, " of table ", table, " may have another type"),
              "It is used elsewhere in the statement, too: declare the parameter's type, or cast it each time.");
     else
       bindings_.push_back({table, *values, need.inserts});

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -22,6 +23,25 @@ namespace weir::router {
 inline constexpr int kMaxNesting = 400;
 
 enum class Access : std::uint8_t { read, write };
+
+// An item of a FROM list that is a sharded table, as the planner of statements over several shards sees it.
+struct ShardedItem {
+  const RangeVar* var = nullptr;
+  const schema::Relation* relation = nullptr;
+  KeyGraph::Node key = KeyGraph::kNone;
+  const SelectStmt* query = nullptr;  // whose FROM list holds it; null: of no SELECT
+  const SelectStmt* root = nullptr;   // the outermost query around that one, WITH queries apart
+  bool nullable = false;              // on a side of an outer join that may be filled with NULLs
+};
+
+// What a column reference means: the column of the table that stands there.
+struct ColumnMeaning {
+  const RangeVar* var = nullptr;
+  const schema::Relation* relation = nullptr;
+  int column = 0;
+  bool merged = false;  // by USING: perhaps of another type
+  bool operator==(const ColumnMeaning&) const = default;
+};
 
 // What kinds of relations a statement names, with one of each for messages.
 struct Touched {
@@ -52,6 +72,14 @@ class Binder {
   [[nodiscard]] const Touched& touched() const { return touched_; }
   [[nodiscard]] const std::vector<Binding>& bindings() const { return bindings_; }
   [[nodiscard]] const std::optional<Error>& refusal() const { return refusal_; }
+  // Why the key of some sharded table is not bound: the statement needs every shard.
+  [[nodiscard]] const std::optional<Error>& unbound() const { return unbound_; }
+  [[nodiscard]] const std::vector<ShardedItem>& sharded_items() const { return sharded_items_; }
+  // None: it cannot be told, or is no column of a table.
+  [[nodiscard]] std::optional<ColumnMeaning> meaning(const ColumnRef& ref) const;
+  // No column of any FROM list that it can see has that name.
+  [[nodiscard]] bool is_absent(const ColumnRef& ref) const { return absent_.contains(&ref); }
+  [[nodiscard]] const KeyGraph& graph() const { return graph_; }
   [[nodiscard]] const std::vector<std::string>& tables() const { return tables_; }
   [[nodiscard]] const Effects& effects() const { return effects_; }
   [[nodiscard]] bool read_only() const { return read_only_; }
@@ -88,6 +116,7 @@ class Binder {
   void leaf(const SelectStmt& stmt, const CteScope* ctes, Level* outer, InsertKey* insert);
   void with(const WithClause* clause, CteScope& scope, Level* outer);
   void walk(void* root, Level& level, const CteScope* ctes);
+  void carry_into(const SubLink& link, Level& level);
   void attribute(std::string_view name);
   void make_table(const RangeVar& var);
   void locking(const SelectStmt& stmt, const Level& level);
@@ -134,6 +163,8 @@ class Binder {
   const schema::Relation* target(const RangeVar& var, Level& level);
 
   void refuse(std::string message, std::string hint);
+  void leave_unbound(std::string message, std::string hint);
+  void make_nullable(const Side& side, const Level& level);
 
   const AnalysisInput& input_;
   const schema::Catalog& catalog_;
@@ -145,7 +176,12 @@ class Binder {
   Touched touched_;
   std::vector<Binding> bindings_;
   std::vector<std::string> tables_, why_;
-  std::optional<Error> refusal_;
+  std::optional<Error> refusal_, unbound_;
+  std::vector<ShardedItem> sharded_items_;
+  std::unordered_map<const RangeVar*, std::size_t> sharded_at_;
+  std::unordered_map<const ColumnRef*, ColumnMeaning> meanings_;
+  std::unordered_set<const ColumnRef*> absent_;
+  const SelectStmt* root_ = nullptr;
   Effects effects_;
   bool read_only_ = true;
   bool too_deep_ = false;

@@ -89,6 +89,7 @@ Side Binder::from_item(Node* node, Level& level, const CteScope* ctes) {
 
 std::size_t Binder::add_table(const RangeVar& var, const schema::Relation* relation, Level& level) {
   Item item;
+  item.var = &var;
   item.name = var.alias != nullptr ? alias_of(var.alias) : pg::text(var.relname);
   item.relation = relation;
   if (relation != nullptr) {
@@ -102,8 +103,11 @@ std::size_t Binder::add_table(const RangeVar& var, const schema::Relation* relat
       }
   }
   const std::size_t at = level.add(std::move(item));
-  if (relation != nullptr && relation->placement == schema::Placement::sharded)
+  if (relation != nullptr && relation->placement == schema::Placement::sharded) {
     needs_.push_back({relation, node_of({&level, at, relation->key_column}), {}, false});
+    sharded_at_.emplace(&var, sharded_items_.size());
+    sharded_items_.push_back({&var, relation, needs_.back().node, level.query, root_, false});
+  }
   return at;
 }
 
@@ -119,6 +123,8 @@ Side Binder::relation_item(const RangeVar& var, Level& level, const CteScope* ct
 Side Binder::join(const JoinExpr& join, Level& level, const CteScope* ctes) {
   Side left = from_item(join.larg, level, ctes);
   Side right = from_item(join.rarg, level, ctes);
+  if (join.jointype != JOIN_INNER && join.jointype != JOIN_LEFT) make_nullable(left, level);
+  if (join.jointype != JOIN_INNER && join.jointype != JOIN_RIGHT) make_nullable(right, level);
   Side both{left.begin, std::max(left.end, right.end), left.natural || right.natural || join.isNatural, left.merged};
   both.merged.insert(both.merged.end(), right.merged.begin(), right.merged.end());
   merge_using(join, level, left, right, both);
@@ -127,6 +133,11 @@ Side Binder::join(const JoinExpr& join, Level& level, const CteScope* ctes) {
   if (join.alias == nullptr) return both;
   for (std::size_t i = both.begin; i < both.end; ++i) level.items[i].visible = false;
   return {both.begin, opaque(alias_of(join.alias), level).end, false, {}};
+}
+
+void Binder::make_nullable(const Side& side, const Level& level) {
+  for (std::size_t i = side.begin; i < side.end; ++i)
+    if (const auto at = sharded_at_.find(level.items[i].var); at != sharded_at_.end()) sharded_items_[at->second].nullable = true;
 }
 
 // JOIN ... USING: equality of the columns, and one merged column: the left one's value unless the join is a RIGHT or

@@ -37,6 +37,19 @@ void KeyGraph::solve(const std::function<bool(const KeySource&)>& usable) {
   }
 }
 
+std::vector<bool> KeyGraph::reachable(Node from) const {
+  std::vector<bool> seen(edges_.size());
+  std::vector<Node> pending{from};
+  while (!pending.empty()) {
+    const auto at = static_cast<std::size_t>(pending.back());
+    pending.pop_back();
+    if (seen[at]) continue;
+    seen[at] = true;
+    pending.insert(pending.end(), edges_[at].begin(), edges_[at].end());
+  }
+  return seen;
+}
+
 const std::vector<KeySource>* KeyGraph::values(Node node) const {
   if (node == kNone || solved_.empty()) return nullptr;
   const int i = solved_[static_cast<std::size_t>(node)];

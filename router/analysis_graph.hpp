@@ -26,6 +26,9 @@ class KeyGraph {
   // Spreads the constants; those with a source that is not `usable` are left out. Linear in what was added.
   void solve(const std::function<bool(const KeySource&)>& usable);
 
+  // For each node: is a value of `from` known for it, too?
+  [[nodiscard]] std::vector<bool> reachable(Node from) const;
+
   // After solve(): the shortest list of values known for the node; nullptr: none.
   [[nodiscard]] const std::vector<KeySource>* values(Node node) const;
 

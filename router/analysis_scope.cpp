@@ -9,10 +9,10 @@ Resolved certain(Level& level, std::size_t item, std::string_view column) {
   const auto& columns = level.items[item].columns;
   const auto at = std::find(columns.begin(), columns.end(), column);
   // A system column, a whole row or a function in attribute notation.
-  if (at == columns.end()) return {Lookup::uncertain, {}};
+  if (at == columns.end()) return {};
   // Two columns of one name after an alias list: the server calls it ambiguous.
-  if (std::find(at + 1, columns.end(), column) != columns.end()) return {Lookup::uncertain, {}};
-  return {Lookup::found, {&level, item, static_cast<int>(at - columns.begin())}};
+  if (std::find(at + 1, columns.end(), column) != columns.end()) return {};
+  return {Lookup::found, {&level, item, static_cast<int>(at - columns.begin())}, false};
 }
 
 bool in_catalog(const Item& item) {
@@ -51,9 +51,9 @@ bool CteScope::has(std::string_view name) const {
 
 Resolved find_in_side(Level& level, const Side& side, std::string_view column) {
   for (const auto& [name, at] : side.merged)
-    if (name == column) return at ? Resolved{Lookup::found, *at} : Resolved{};
+    if (name == column) return at ? Resolved{Lookup::found, *at, true} : Resolved{};
   if (side.natural) return {};
-  Resolved found{Lookup::absent, {}};
+  Resolved found{Lookup::absent, {}, false};
   bool unknown = false;
   for (std::size_t i = side.begin; i < side.end; ++i) {
     const Item& item = level.items[i];
@@ -91,7 +91,7 @@ Resolved resolve_column(const ColumnRef& ref, Level& level, const Side& visible)
     if (found == Lookup::uncertain) return {};
     if (found == Lookup::found) return in_catalog(at->items[item]) ? certain(*at, item, column) : Resolved{};
   }
-  return {Lookup::absent, {}};
+  return {Lookup::absent, {}, false};
 }
 
 }  // namespace weir::router

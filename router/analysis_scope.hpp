@@ -26,6 +26,7 @@ struct CteScope {
 // One item of a FROM list. `relation` is null for subqueries, CTEs, functions, join aliases and relations
 // that the catalog does not know: their columns are unknown.
 struct Item {
+  const RangeVar* var = nullptr;  // of a relation
   std::string_view name;    // alias or relation name; empty: cannot be told
   std::string_view schema;  // of a relation without alias: may qualify a column
   const schema::Relation* relation = nullptr;
@@ -56,6 +57,7 @@ struct Side {
 struct Level {
   explicit Level(Level* outer) : parent(outer) {}
   Level* parent;  // the level whose names are looked up next
+  const SelectStmt* query = nullptr;  // whose FROM list it is
   std::vector<Item> items;
   Side all;  // what names can mean now: the items so far, or the operands of one join
 
@@ -71,6 +73,7 @@ enum class Lookup : std::uint8_t { found, absent, uncertain };
 struct Resolved {
   Lookup state = Lookup::uncertain;
   ColumnAt at;
+  bool merged = false;  // found as a column of USING: the same value, but perhaps of the other side's type
 };
 
 // What an unqualified name means among the items of one side.

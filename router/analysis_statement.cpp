@@ -7,6 +7,7 @@
 #include "router/analysis_bind.hpp"
 #include "router/analysis_survey.hpp"
 #include "router/classify.hpp"
+#include "router/scatter_planner.hpp"
 
 namespace weir::router {
 namespace {
@@ -38,6 +39,10 @@ class StatementAnalysis {
   void place(Plan& plan) const;
   void place_query(Plan& plan) const;
   [[nodiscard]] std::optional<Error> reason_against() const;
+  [[nodiscard]] std::optional<Error> needs_several() const;
+  [[nodiscard]] bool may_scatter(const Plan& plan) const;
+  bool scatter(Plan& plan, const Error& one_shard) const;
+  void scatter_keyed(Plan& plan) const;
   [[nodiscard]] std::optional<Error> against_unlisted() const;
   [[nodiscard]] std::optional<Error> against_data_readers() const;
   [[nodiscard]] std::optional<Error> against_utility() const;
@@ -127,6 +132,8 @@ void StatementAnalysis::place(Plan& plan) const {
     return;
   }
   plan.refusal = reason_against();
+  const std::optional<Error> several = plan.refusal ? std::nullopt : needs_several();
+  if (several && scatter(plan, *several)) return;
   if (plan.refusal) {
     plan.target = Target::refused;
     plan.why.push_back(plan.refusal->message);
@@ -148,12 +155,62 @@ void StatementAnalysis::place(Plan& plan) const {
   }
 }
 
+// Only what is proven to read, and leaves nothing behind.
+bool StatementAnalysis::may_scatter(const Plan& plan) const {
+  return input_.alone && pg::is(stmt_, T_SelectStmt) && plan.verb == Verb::query && plan.read_only && plan.effects == Effects{} &&
+         !survey_.home && !binder_->touched().sharded.empty();
+}
+
+// Plans a statement that no single shard answers, or says why not.
+bool StatementAnalysis::scatter(Plan& plan, const Error& one_shard) const {
+  if (!may_scatter(plan)) {
+    plan.refusal = one_shard;
+    return false;
+  }
+  ScatterAnswer answer = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard);
+  if (answer.plan == nullptr) {
+    plan.refusal = against_mixing() ? one_shard : answer.refusal;
+    return false;
+  }
+  plan.why.push_back(concat("every shard: ", one_shard.message));
+  plan.target = Target::scatter;
+  plan.scatter = std::move(answer.plan);
+  return true;
+}
+
+namespace {
+
+bool same_value(const KeySource& a, const KeySource& b) {
+  return a.kind == b.kind && a.index == b.index && a.negated == b.negated && a.type == b.type && a.value == b.value;
+}
+
+// May the keys lie on several shards?
+bool may_differ(const std::vector<Binding>& bindings) {
+  const KeySource& first = bindings.front().values.front();
+  for (const Binding& binding : bindings)
+    for (const KeySource& source : binding.values)
+      if (source.kind == KeySource::Kind::parameter_array || !same_value(source, first)) return true;
+  return false;
+}
+
+}  // namespace
+
+// Its keys are known, but perhaps not of one shard.
+void StatementAnalysis::scatter_keyed(Plan& plan) const {
+  if (!may_scatter(plan) || !may_differ(plan.bindings)) return;
+  const Error one_shard = refused(concat("the statement needs several shards: keys of table ", binder_->touched().sharded,
+                                         " lie on them"),
+                                  "Bind the key to one value, or run one statement a shard.");
+  plan.scatter = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard).plan;
+}
+
 void StatementAnalysis::place_query(Plan& plan) const {
   const Touched& touched = binder_->touched();
   if (!touched.sharded.empty()) {
     plan.target = Target::keyed;
     plan.bindings = binder_->bindings();
     plan.why.push_back(concat("the key of ", touched.sharded, " is bound"));
+    scatter_keyed(plan);
   } else if (touched.home() || survey_.home) {
     plan.target = Target::home;
     plan.why.push_back(!touched.unlisted.empty()  ? concat(touched.unlisted, " is not listed: it is on the home shard")
@@ -182,8 +239,15 @@ std::optional<Error> StatementAnalysis::reason_against() const {
   if (survey_.session_setting)
     return refused("set_config() would set a parameter of the session on one shard only",
                    "Use SET, which Weir gives to every shard, or set_config(..., true) within a transaction.");
+  if (!binder_->refusal()) return std::nullopt;
   if (auto error = against_mixing()) return error;
-  if (binder_->refusal()) return binder_->refusal();
+  return binder_->refusal();
+}
+
+// What one shard alone cannot do, and several may.
+std::optional<Error> StatementAnalysis::needs_several() const {
+  if (auto error = against_mixing()) return error;
+  if (binder_->unbound()) return binder_->unbound();
   // Whatever way a sharded table was named: without a binding there is no shard.
   const std::string& table = binder_->touched().sharded;
   if (!table.empty() && binder_->bindings().empty())

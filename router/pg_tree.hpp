@@ -2,7 +2,7 @@
 //
 // Traps (design §11): the tree lives in a memory context of libpg_query, so a ParsedText must outlive every view of it;
 // no palloc macros and no PG_TRY in our code; enum LimitOption is ordered otherwise than in the server's header
-// (nothing here reads it); raw_expression_tree_walker() raises an ERROR, which would be a longjmp into nowhere, for a
+// (use kLimitDefault and kLimitCount); raw_expression_tree_walker() raises an ERROR, which would be a longjmp into nowhere, for a
 // node it does not know, so children_of() asks walker_knows() first.
 #pragma once
 
@@ -42,6 +42,10 @@ extern "C" {
 #undef vsprintf
 
 namespace weir::router::pg {
+
+// The library's LimitOption: without LIMIT and OFFSET; with one of them, but not WITH TIES.
+inline constexpr auto kLimitDefault = static_cast<LimitOption>(0);
+inline constexpr auto kLimitCount = static_cast<LimitOption>(1);
 
 // Parses in its constructor. The nodes last as long as this object; use and destroy it on one thread.
 class ParsedText {

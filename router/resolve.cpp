@@ -9,6 +9,7 @@
 #include "router/array_elements.hpp"
 #include "router/literal_value.hpp"
 #include "router/plan.hpp"
+#include "router/scatter_plan.hpp"
 
 namespace weir::router {
 namespace {
@@ -24,6 +25,46 @@ Error refusal(std::string message, std::string hint) {
 std::string shown(std::string_view value) {
   constexpr std::size_t kShown = 64;
   return value.size() <= kShown ? std::string(value) : concat(value.substr(0, kShown), "...");
+}
+
+// 'now', 'today 10:00': an input function reads the clock of the shard that happens to run it.
+bool names_a_time(std::string_view text) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto start = std::find_if_not(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\t' || c == '\n'; });
+  const auto end = std::find_if_not(start, text.end(), is_letter);
+  const std::string word = ascii_lower(std::string_view(start, end));
+  if (word != "now" && word != "today" && word != "tomorrow" && word != "yesterday") return false;
+  const auto rest = std::find_if_not(end, text.end(), [](char c) { return c == ' ' || c == '\''; });
+  return rest == text.end() || (*rest >= '0' && *rest <= '9');
+}
+
+std::optional<Error> against_times(const Arguments& arguments) {
+  bool found = false;
+  for (const Literal& literal : arguments.literals) {
+    const std::string_view text = arguments.sql.substr(literal.offset, literal.length);
+    const auto quote = text.find('\'');
+    if (quote != std::string_view::npos) found |= names_a_time(text.substr(quote + 1));
+  }
+  for (const Parameter& parameter : arguments.parameters)
+    found |= !parameter.is_null && !parameter.binary && names_a_time(as_text(parameter.value));
+  if (!found) return std::nullopt;
+  return refusal("'now', 'today' and the like cannot be read over several shards", "Write now() or current_date.");
+}
+
+// A plan that takes two literals for one is no plan of a statement in which they differ.
+std::optional<Error> against_literals(const ScatterPlan& plan, const Arguments& arguments) {
+  const auto text = [&](std::uint32_t i) {
+    return arguments.sql.substr(arguments.literals[i].offset, arguments.literals[i].length);
+  };
+  if (auto times = against_times(arguments)) return times;
+  bool other = false;
+  for (const auto& [a, b] : plan.literals.same) other |= text(a) != text(b);
+  for (const auto& [literal, fixed] : plan.literals.fixed) other |= text(literal) != fixed;
+  if (other)
+    return refusal("an expression of the select list that differs from GROUP BY in a literal cannot be answered over "
+                   "several shards",
+                   "Write the same expression in both places.");
+  return std::nullopt;
 }
 
 class Resolver {
@@ -193,6 +234,7 @@ class Resolver {
 
   Result<Route> several_shards() const {
     if (plan_.scatter == nullptr) return too_many_shards();
+    if (auto other = against_literals(*plan_.scatter, arguments_)) return *other;
     Route route;
     for (ShardId shard = 0; shard < seen_.size(); ++shard)
       if (seen_[shard]) route.shards.push_back(shard);
@@ -228,9 +270,10 @@ class Resolver {
   std::vector<bool> seen_;               // shards, once there are several
 };
 
-Route every_shard(const schema::BucketMap& map) {
+Result<Route> every_shard(const ScatterPlan& plan, const Arguments& arguments, const schema::BucketMap& map) {
   Route route;
   if (map.shards() < 2) return route;
+  if (auto other = against_literals(plan, arguments)) return *other;
   for (ShardId shard = 0; shard < map.shards(); ++shard) route.shards.push_back(shard);
   return route;
 }
@@ -248,7 +291,7 @@ Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema
     case Target::keyed:
       return Resolver(plan, arguments, map).keyed();
     case Target::scatter:
-      return every_shard(map);
+      return every_shard(*plan.scatter, arguments, map);
     case Target::refused:
       break;
   }

@@ -8,7 +8,8 @@
 //
 // stream: every shard of the route runs `shard_sql`; each row of the answer is some shard's row. With `order`, each shard's
 //   rows come sorted, and the driver merges them; without, it passes them on in any order. Then it leaves out `offset` rows,
-//   stops behind `limit` rows (and cancels what still runs), and cuts each row to its first `visible_columns` columns.
+//   stops behind `limit` rows (and cancels what still runs). What it sorts by are the last `order.size()` columns of each
+//   row, in the order of `order`; they are not part of the answer (binary format suits them).
 //
 // finish: every shard of the route runs the text of each `gathered`; the driver keeps the rows, bounded, and then runs
 //   `finish_sql` on the home shard, whose rows are the answer as they come. Each gathered column enters as one array
@@ -23,7 +24,8 @@
 //     list is not used there: it is declared as text and bound to NULL, or the server could not tell its type.
 //  3. RowDescriptions of all shards must be alike in number of columns, names, type OIDs and typmods (table OIDs and
 //     attribute numbers differ). Type OIDs from 16384 on belong to one database: refused.
-//     stream: the first `visible_columns` must be those of step 1, too. finish: the RowDescription of `finish_sql` must.
+//     stream: the columns before the hidden ones must be those of step 1, too. finish: the RowDescription of `finish_sql`
+//     must.
 //  4. Of gathered columns with `exact_type` nothing more is asked. Of others the typmod must be -1. Where
 //     `default_collation` is not set, the type must be one without a collation (not text, varchar, bpchar, name, nor any
 //     type not known to have none), for the server's comparison of it may be any collation's.
@@ -104,11 +106,11 @@ class TextTemplate {
   std::vector<std::uint16_t> parameters_;
 };
 
-// One column that the rows of every shard are sorted by.
+// One hidden column that the rows of every shard are sorted by.
 struct SortColumn {
-  std::uint32_t column = 0;  // of shard_sql's rows
   bool descending = false;
   bool nulls_first = false;
+  bool collation_known = true;  // false: only types without a collation can be merged by this column
   std::string collation{};  // of text: empty is the database's default, "C" and "POSIX" are bytewise, else its name. What the
                             // driver cannot compare as the server does is ScatterPlan::otherwise, or refused
 };
@@ -127,14 +129,19 @@ struct Gathered {
   std::string what;                   // for messages: "orders", "partial aggregates"
 };
 
+// What literals must be, or the plan is for another statement; resolve() sees to it.
+struct LiteralRules {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> same;  // two literals have the same text
+  std::vector<std::pair<std::uint32_t, std::string>> fixed;   // a literal has this text
+};
+
 struct ScatterPlan {
   enum class Strategy : std::uint8_t { stream, finish };
   Strategy strategy = Strategy::stream;
 
   // stream
   TextTemplate shard_sql;
-  std::uint32_t visible_columns = 0;  // 0: all
-  std::vector<SortColumn> order;
+  std::vector<SortColumn> order;      // as many hidden columns
   RowCount limit, offset;             // stream applies them; finish needs them for Rendering::rows only
   std::shared_ptr<const ScatterPlan> otherwise;  // a finish plan of the same answer, for types and collations that the
                                                  // driver cannot sort by; or none
@@ -144,6 +151,7 @@ struct ScatterPlan {
   TextTemplate finish_sql;
 
   bool uses_now = false;  // some text has a piece Kind::now
+  LiteralRules literals;
   std::string construct;  // what makes it need more than one shard, for messages: "aggregates over shards"
   // The answer where it cannot be carried out: in a transaction block, or when a check fails.
   Error refusal;

@@ -67,14 +67,22 @@ TEST(Route, SaysThatAParameterIsMissing) {
 }
 
 TEST(Route, PrintsARefusalAsAClientWouldSeeIt) {
-  const Answer answer = ask("SELECT count(*) FROM orders");
+  const Answer answer = ask("DELETE FROM orders");
   EXPECT_FALSE(answer.routed);
   EXPECT_TRUE(says(answer, "0A000"));
   EXPECT_TRUE(says(answer, "HINT"));
 }
 
+TEST(Route, ShowsWhatShardsAreAsked) {
+  const Answer answer = ask("SELECT count(*) FROM orders WHERE id > 7");
+  EXPECT_TRUE(answer.routed);
+  EXPECT_TRUE(says(answer, "finish: aggregates"));
+  EXPECT_TRUE(says(answer, "count(*) AS c1 FROM orders WHERE id > (7)"));
+  EXPECT_TRUE(says(answer, "unnest($1)"));
+}
+
 TEST(Route, RefusesKeysOnTwoShards) {
-  const Answer answer = ask("SELECT * FROM orders WHERE user_id IN (1, 8)");
+  const Answer answer = ask("DELETE FROM orders WHERE user_id IN (1, 8)");
   EXPECT_FALSE(answer.routed);
   EXPECT_TRUE(says(answer, "0A000"));
 }

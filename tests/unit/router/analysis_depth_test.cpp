@@ -81,7 +81,8 @@ TEST(Depth, NestedQueriesAreWalkedOrRefused) {
     // A table at the very bottom is never lost.
     std::string hidden = "SELECT count(*) FROM orders";
     for (std::size_t i = 0; i < depth; ++i) hidden = "SELECT (" + hidden + ")";
-    EXPECT_EQ(bounded(hidden).target, Target::refused) << depth;
+    const Target target = bounded(hidden).target;
+    EXPECT_TRUE(target == Target::refused || target == Target::scatter) << depth;
   }
 }
 
@@ -98,7 +99,7 @@ TEST(Depth, ManyTablesAndColumnsTakeBoundedTime) {
   }
   EXPECT_EQ(bounded(from + where).bindings.size(), 300U);
   EXPECT_EQ(bounded("SELECT * FROM orders" + repeated(", settings", 3'000) + " WHERE user_id = 1").target,
-            Target::refused);
+            Target::scatter);
   EXPECT_EQ(bounded("SELECT * FROM orders WHERE user_id = 1" + repeated(" AND user_id = id", 30'000)).target,
             Target::keyed);
 }

@@ -7,6 +7,7 @@
 
 #include "router/analysis.hpp"
 #include "router/lexer.hpp"
+#include "router/scatter_plan.hpp"
 #include "tests/unit/router/test_catalog.hpp"
 
 namespace weir::router::testing {
@@ -66,7 +67,7 @@ inline std::string route(std::string_view sql, const std::vector<std::uint32_t>&
     case Target::any:
       return "any";
     case Target::scatter:
-      return "scatter";
+      return "scatter: " + plan.scatter->refusal.message;
     case Target::refused:
       return "refused: " + (plan.refusal ? plan.refusal->message : "");
     case Target::keyed:

@@ -55,13 +55,22 @@ class TestCatalog {
     bool not_null = false;
     int typmod = -1;
   };
+  static std::string type_name(std::uint32_t type) {
+    using namespace schema::oid;
+    static const std::map<std::uint32_t, std::string> names{
+        {kInt2, "smallint"}, {kInt4, "integer"}, {kInt8, "bigint"}, {kText, "text"}, {kVarchar, "character varying(10)"},
+        {kUuid, "uuid"}, {kNumericOid, "numeric(10,2)"}, {kTimestamptzOid, "timestamp with time zone"},
+        {kFloat8Oid, "double precision"}};
+    return names.at(type);
+  }
+
   void table(const std::string& name, const std::string& kind, const std::vector<TestColumn>& columns,
              bool partition = false) {
     const std::string id = std::to_string(++last_id_);
     ids_[name] = id;
     rows_["relations"].push_back({id, "public", name, kind, partition ? "t" : "f", std::nullopt});
     for (const TestColumn& c : columns)
-      rows_["columns"].push_back({id, c.name, std::to_string(c.type), "some type", std::nullopt, "t",
+      rows_["columns"].push_back({id, c.name, std::to_string(c.type), type_name(c.type), std::nullopt, "t",
                                   c.not_null ? "t" : "f", "f", std::to_string(c.typmod), "f"});
   }
 
