@@ -445,6 +445,8 @@ Result<std::vector<SortKey>> Scatter::sort_keys(const Portal& portal, const Scat
   for (const router::SortColumn& c : plan.order) {
     const wire::FieldDescription& field = fields[column];
     CollationRef collation;
+    if (is_text(field.type) && !c.collation_known)
+      return Error(sqlstate::kFeatureNotSupported, concat("the collation of sort column \"", field.name, "\" is known to the servers only"));
     if (is_text(field.type)) {
       auto found = collation_of(portal, c.collation);
       if (!found) return found.take_error();
