@@ -109,7 +109,8 @@ class Twin:
     def seed(self, keys, orders=3, works=2):
         """The same rows for each key: through Weir, one statement a row, and in the reference."""
         for k in keys:
-            self.same("INSERT INTO users (id, name, email) VALUES (%s, %s, %s)", (k, f"n{k}", f"{k}@example.com" if k % 3 else None))
+            self.same("INSERT INTO users (id, name, email, created_at) VALUES (%s, %s, %s, '2024-01-01 00:00+00')",
+                      (k, f"n{k}", f"{k}@example.com" if k % 3 else None))
             for o in range(orders):
                 self.same("INSERT INTO orders (id, user_id, product, amount, created_at) VALUES (%s, %s, %s, %s, %s)",
                           (o, k, ["lamp", "Boot", "aal"][o % 3], 10.5 * o + k % 7, f"2024-0{o % 6 + 1}-15 12:00+00"))

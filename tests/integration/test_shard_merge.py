@@ -2,7 +2,9 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 
 import psycopg
 import psycopg2
@@ -71,7 +73,14 @@ def test_sorted_rows_of_a_large_result_are_in_order(rows, weir):
         assert n == rows
 
 
-def test_a_client_that_does_not_read_holds_the_shards_back(rows, weir, clusters):
+@pytest.fixture
+def primaries(clusters, start_weir):
+    """A proxy that knows of no replicas, so that it is certain where a SELECT runs."""
+    return start_weir([harness.database_toml(clusters, replicas=False)])
+
+
+def test_a_client_that_does_not_read_holds_the_shards_back(rows, primaries, clusters):
+    weir = primaries
     sending = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite' AND query LIKE '%orders%'"
     with wire.WireClient(weir.port) as client:
         before = resident(weir.pid)
@@ -103,9 +112,9 @@ def test_what_is_gathered_is_bounded_and_said_so(rows, weir):
 # --- lost shards
 
 
-def test_a_server_lost_in_the_middle_is_an_error_and_never_a_short_answer(rows, weir, clusters):
+def test_a_server_lost_in_the_middle_is_an_error_and_never_a_short_answer(rows, primaries, clusters):
     backend = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%orders%' AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state = 'active'"
-    with wire.WireClient(weir.port) as client:
+    with wire.WireClient(primaries.port) as client:
         client.send(wire.query("SELECT * FROM orders ORDER BY created_at"))
         assert client.read_until("D")[-1].kind == "D"
         pid = harness.wait_for(lambda: clusters.psql(backend, shard=2), "the shard's backend")
@@ -133,9 +142,10 @@ WORDS = ["", "a", "A", "b", "B", "ab", "a b", "a-b", "a_b", "ä", "Ä", "z", "Z"
 
 
 @pytest.fixture(scope="module")
-def english(tmp_path_factory):
+def english():
     """Two shards whose database is in en_US.UTF-8, which they and Weir find by LOCPATH: (clusters, a proxy, the environment's folder)."""
-    folder = tmp_path_factory.mktemp("locale")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-locale-"))
+    folder.chmod(0o755)   # PostgreSQL runs as somebody else
     made = subprocess.run(["localedef", "-i", "en_US", "-f", "UTF-8", str(folder / "en_US.UTF-8")], capture_output=True)
     if made.returncode != 0:
         pytest.skip("localedef or its sources are not installed")
@@ -148,6 +158,7 @@ def english(tmp_path_factory):
         yield clusters
     finally:
         clusters.stop()
+        shutil.rmtree(folder)
         os.environ.pop("LOCPATH")
         if before is not None:
             os.environ["LOCPATH"] = before
@@ -163,7 +174,7 @@ def test_text_is_merged_in_the_order_of_the_shards_locale(english, start_weir):
         english.psql(ddl, shard=i, dbname="english")
     proxy = start_weir([english_toml(english)], ready=False)
     harness.weirctl("init", "-c", str(proxy.config))
-    harness.wait_for(lambda: harness.asks_for_log_in(proxy.port), "weir")
+    harness.wait_for(lambda: harness.psql(proxy.dsn(), "SELECT 1", check=False).returncode == 0, "weir to know the shards")
     english.psql("CREATE DATABASE whole LOCALE 'en_US.UTF-8' TEMPLATE template0", dbname="postgres")
     english.psql("CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, email text)", dbname="whole")
     with contextlib.closing(proxy.connect(dbname="app")) as here, contextlib.closing(psycopg2.connect(english.conninfo(dbname="whole"))) as there:
