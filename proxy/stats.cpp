@@ -59,7 +59,6 @@ std::map<std::string, DatabaseTotals> StatsRegistry::totals() const {
     t.query_us += sum.queries.nanoseconds / 1000;
     t.wait_us += sum.waits.nanoseconds / 1000;
     for (const std::uint64_t e : sum.errors) t.errors += e;
-    (labels.role == policy::Role::primary ? t.to_primary : t.to_replica) += sum.assignments;
   }
   return sums;
 }
@@ -67,7 +66,7 @@ std::map<std::string, DatabaseTotals> StatsRegistry::totals() const {
 DatabaseTotals& DatabaseTotals::operator+=(const DatabaseTotals& o) {
   using T = DatabaseTotals;
   for (const auto member : {&T::assignments, &T::transactions, &T::queries, &T::received, &T::sent, &T::transaction_us, &T::query_us, &T::wait_us,
-                            &T::client_parses, &T::server_parses, &T::binds, &T::logins, &T::errors, &T::to_primary, &T::to_replica})
+                            &T::client_parses, &T::server_parses, &T::binds, &T::logins, &T::errors})
     this->*member += o.*member;
   return *this;
 }

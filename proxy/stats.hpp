@@ -96,7 +96,7 @@ struct TrafficTotals {
 // PgBouncer's totals of a database. Times in microseconds.
 struct DatabaseTotals {
   std::uint64_t assignments = 0, transactions = 0, queries = 0, received = 0, sent = 0, transaction_us = 0, query_us = 0, wait_us = 0;
-  std::uint64_t client_parses = 0, server_parses = 0, binds = 0, logins = 0, errors = 0, to_primary = 0, to_replica = 0;
+  std::uint64_t client_parses = 0, server_parses = 0, binds = 0, logins = 0, errors = 0;
   DatabaseTotals& operator+=(const DatabaseTotals& other);
 };
 

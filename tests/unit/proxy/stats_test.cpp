@@ -64,8 +64,6 @@ TEST(StatsRegistry, TotalsOfADatabaseAreSumsOverWorkersAndBackends) {
   EXPECT_EQ(t.transaction_us, 50U);
   EXPECT_EQ(t.wait_us, 3U);
   EXPECT_EQ(t.errors, 2U);
-  EXPECT_EQ(t.to_primary, 1U);
-  EXPECT_EQ(t.to_replica, 4U);
   EXPECT_EQ(t.assignments, 5U);
 }
 
