@@ -274,7 +274,12 @@ def test_weirctl_route_agrees_with_where_the_proxy_sends_it(weir, clusters, keys
     assert len(addresses) == 4
 
 
-@pytest.mark.parametrize("sql", ["SELECT count(*) FROM orders", "UPDATE users SET id = 3 WHERE id = 4", "DELETE FROM users WHERE id > 5"])
+def test_weirctl_route_says_what_every_shard_is_asked(weir):
+    said = harness.weirctl("route", "--connect", "-c", str(weir.config), "SELECT count(*) FROM orders").stdout
+    assert "every shard" in said and "finish" in said and "s0, s1, s2, s3" in said, said
+
+
+@pytest.mark.parametrize("sql", ["TRUNCATE orders", "UPDATE users SET id = 3 WHERE id = 4", "DELETE FROM users WHERE id > 5"])
 def test_weirctl_route_says_that_it_is_refused(weir, sql):
     said = harness.weirctl("route", "-c", str(weir.config), sql, check=False)
     assert "0A000" in said.stdout + said.stderr or "refused" in said.stdout + said.stderr

@@ -205,14 +205,14 @@ def test_a_failed_transaction_says_25P02_until_it_ends(client, clusters, keys):
 def test_a_refusal_as_the_first_statement_fails_the_transaction(client, keys):
     client.execute("BEGIN")
     with pytest.raises(psycopg2.errors.FeatureNotSupported):
-        client.execute("SELECT count(*) FROM orders")
+        client.execute("DELETE FROM orders")
     with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
         client.execute(f"SELECT 1 FROM users WHERE id = {keys[0][0]}")
     client.execute("ROLLBACK")
     client.execute("BEGIN")
     client.execute("SAVEPOINT s")
     with pytest.raises(psycopg2.errors.FeatureNotSupported):
-        client.execute("SELECT count(*) FROM orders")
+        client.execute("DELETE FROM orders")
     client.execute("ROLLBACK TO s")
     client.execute(f"SELECT id FROM users WHERE id = {keys[2][0]}")
     assert client.fetchone() == (keys[2][0],)
@@ -362,8 +362,9 @@ def test_search_path_decides_what_an_unqualified_name_is(client, weir, clusters,
         client.execute(f"SELECT count(*) FROM public.users WHERE id = {keys[1][0]}")
         assert client.fetchone() == (1,)
         client.execute("SET search_path = public")
-        with pytest.raises(psycopg2.errors.FeatureNotSupported):
-            client.execute("SELECT name FROM users")
+        client.execute("SELECT name FROM users")
+        names = client.fetchall()
+        assert len(names) > 1 and ("unlisted",) not in names   # every shard's
         client.execute("RESET search_path")
         client.execute(f"SELECT count(*) FROM users WHERE id = {keys[1][0]}")
         assert client.fetchone() == (1,)
