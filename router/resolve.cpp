@@ -248,7 +248,7 @@ class Resolver {
     const std::string& table = several_on_->table;
     return refusal(
         concat("the statement needs ", std::to_string(count), " shards: keys of table ", table, " lie on them"),
-        concat("a later version scatters; bind the key of ", table, " to one value, or run one statement a shard"));
+        concat("bind the key of ", table, " to one value, or run one statement a shard"));
   }
 
   Error unreadable(const KeySource& source, std::string_view what) const {

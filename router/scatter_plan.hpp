@@ -23,7 +23,8 @@
 //  2. It renders a text and prepares it on each shard. A parameter of the client's that `parameters` of the text does not
 //     list is not used there: it is declared as text and bound to NULL, or the server could not tell its type.
 //  3. RowDescriptions of all shards must be alike in number of columns, names, type OIDs and typmods (table OIDs and
-//     attribute numbers differ). Type OIDs from 16384 on belong to one database: refused.
+//     attribute numbers differ). Type OIDs from 16384 on belong to one database: passed on as text where all
+//     shards have the same, else refused.
 //     stream: the columns before the hidden ones must be those of step 1, too. finish: the RowDescription of `finish_sql`
 //     must.
 //  4. Of gathered columns with `exact_type` nothing more is asked. Of others the typmod must be -1. Where
