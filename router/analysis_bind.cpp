@@ -255,7 +255,7 @@ void Binder::finish() {
       leave_unbound(concat("nothing binds the sharding key ", key, " of table ", table, " to a value"),
              concat("Add a condition \"", key,
                     " = ...\" with a constant or parameter to the part of the query that names ", table,
-                    "; over several shards only a SELECT outside of a transaction's work is answered."));
+                    "; over several shards a SELECT is answered, but not in a transaction that has done something."));
     else if (!std::all_of(values->begin(), values->end(), [this](const KeySource& s) { return reader_.usable(s); }))
       leave_unbound(concat("the parameter that binds the sharding key ", key, " of table ", table, " may have another type"),
              "It is used elsewhere in the statement, too: declare the parameter's type, or cast it each time.");
