@@ -281,6 +281,19 @@ void collect_budgets(MetricFamilies& m, const Backends& backends) {
   for (const auto& [server, budget] : budgets) bound.add({{"server", server}}, budget->bound());
 }
 
+// Outside of the pools' bounds, and in none of the figures above.
+void collect_listening(MetricFamilies& m, Proxy& proxy) {
+  const ListenHub::Survey seen = proxy.listen_hub().survey();
+  std::map<std::pair<std::string, std::string>, unsigned> connections;
+  for (const ListenConnectionInfo& c : seen.connections) connections[{c.login.database, c.shard}] += c.backend_pid != 0 ? 1 : 0;
+  auto up = m.gauge("weir_listen_connections", "Server connections that listen for clients.");
+  for (const auto& [place, count] : connections) up.add({{"database", place.first}, {"shard", place.second}}, count);
+  std::map<std::string, std::size_t> clients;
+  for (const ListenerInfo& c : seen.channels) clients[c.login.database] += c.clients;
+  auto subscriptions = m.gauge("weir_listen_subscriptions", "Channels that clients listen to: each counts once for every client.");
+  for (const auto& [database, count] : clients) subscriptions.add({{"database", database}}, count);
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> collect_metrics(Proxy& proxy) {
@@ -301,6 +314,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(Proxy& proxy) {
   collect_health(m, backends);
   collect_connection_events(m, backends);
   collect_budgets(m, backends);
+  collect_listening(m, proxy);
   return families;
 }
 

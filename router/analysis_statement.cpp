@@ -236,9 +236,9 @@ std::optional<Error> StatementAnalysis::reason_against() const {
         concat("view ", view, " reaches sharded tables"),
         "Write its query into the statement, with the key bound; views over sharded tables come with a later version.");
   if (auto error = against_data_readers()) return error;
-  if (survey_.session_setting)
-    return refused("set_config() would set a parameter of the session on one shard only",
-                   "Use SET, which Weir gives to every shard, or set_config(..., true) within a transaction.");
+  if (survey_.unread_setting)
+    return refused("set_config() may change how Weir must read statements: the setting is search_path or its like, or not written as a constant",
+                   "Use SET or SET LOCAL, which Weir follows.");
   if (!binder_->refusal()) return std::nullopt;
   if (auto error = against_mixing()) return error;
   return binder_->refusal();

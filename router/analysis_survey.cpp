@@ -18,13 +18,28 @@ bool sets_for_session(const FuncCall& call) {
   return last == nullptr || last->isnull || last->val.node.type != T_Boolean || !last->val.boolval.boolval;
 }
 
-// Is the name of the setting there to be read: a constant or a parameter?
-bool names_its_setting(const FuncCall& call) {
+// What stands for the name of the setting, without casts. nullptr: no call that PostgreSQL would accept.
+const Node* name_argument(const FuncCall& call) {
   const pg::ListOf<> arguments(call.args);
-  if (arguments.size() != 3) return false;
+  if (arguments.size() != 3) return nullptr;
   Node* name = arguments[0];
   while (const auto* cast = pg::as<TypeCast>(name, T_TypeCast)) name = cast->arg;
+  return name;
+}
+
+// Is the name of the setting there to be read: a constant or a parameter?
+bool names_its_setting(const FuncCall& call) {
+  const Node* name = name_argument(call);
   return pg::is(name, T_A_Const) || pg::is(name, T_ParamRef);
+}
+
+// Is it certain that the statements behind it are still read as the router reads them?
+bool leaves_reading_alone(const FuncCall& call) {
+  const auto* name = pg::as<A_Const>(name_argument(call), T_A_Const);
+  if (name == nullptr || name->isnull || name->val.node.type != T_String) return false;
+  const std::string setting = ascii_lower(pg::text(name->val.sval.sval));
+  return setting != "search_path" && setting != "standard_conforming_strings" && setting != "client_encoding" && setting != "role" &&
+         setting != "session_authorization" && !setting.starts_with("weir.");
 }
 
 class Surveyor {
@@ -80,8 +95,11 @@ void Surveyor::run(Node* root) {
 }
 
 void Surveyor::set_config(const FuncCall& call) {
-  if (!sets_for_session(call)) return;
-  out_.session_setting = true;
+  out_.unread_setting |= !leaves_reading_alone(call);
+  if (!sets_for_session(call)) {
+    out_.effects.sets_locally = true;
+    return;
+  }
   out_.effects.sets = true;
   if (names_its_setting(call)) return;
   out_.effects.taints = out_.effects.pins = true;

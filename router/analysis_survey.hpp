@@ -30,7 +30,7 @@ struct Survey {
   bool read_only = true;  // as far as functions, operators and types go
   bool home = false;      // calls a built-in whose state is the home shard's
   std::string home_function;
-  bool session_setting = false;     // set_config(...) that is not certainly for the transaction alone
+  bool unread_setting = false;      // set_config(...) of what may change how the router must read statements
   std::string reads_data;           // a function that may read sharded tables; empty: none
   bool reads_data_unknown = false;  // ... because the catalog does not know it
   Effects effects;                  // of functions, operators and types

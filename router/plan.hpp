@@ -61,6 +61,7 @@ struct Effects {
   bool needs_clean = false; // the sequence functions: on a server not kept by this client, DISCARD SEQUENCES comes first
   bool sets = false;        // changed settings, and only the server can tell to what (set_config, SET in a string of
                             // several): it is asked before it goes back
+  bool sets_locally = false;  // set_config(..., true): the transaction's setting, which other servers do not have
   bool holds = false;       // makes what keeps the server (temp table, session advisory lock, cursor WITH HOLD): asked
   bool opaque = false;      // runs code that nobody has looked into (a user's function, DO): both are asked
   bool tells_channels = false;  // says to which channels the session listens, which a server that it shares does not know
@@ -74,6 +75,7 @@ inline void Effects::add(const Effects& o) {
   soft |= o.soft;
   needs_clean |= o.needs_clean;
   sets |= o.sets;
+  sets_locally |= o.sets_locally;
   holds |= o.holds;
   opaque |= o.opaque;
   tells_channels |= o.tells_channels;

@@ -1,4 +1,5 @@
 """Dashboard, alerts and docs/monitoring.md name what /metrics really has; promtool (Debian package prometheus) finds nothing wrong."""
+import contextlib
 import json
 import pathlib
 import re
@@ -31,7 +32,10 @@ def http(plain_clusters):
         weir.start()
         weir.psql("select 1")
         harness.wait_for(lambda: scrape(port).all("weir_backend_replica_lag_seconds"), "the replica's lag")
-        yield port
+        with contextlib.closing(weir.connect()) as listener:
+            listener.cursor().execute("LISTEN news")
+            harness.wait_for(lambda: scrape(port).all("weir_listen_subscriptions"), "the channel that is listened to")
+            yield port
     finally:
         weir.stop()
 

@@ -98,6 +98,25 @@ def test_drivers_introspect(client):
         client.fetchall()
 
 
+def test_set_config_for_the_session_reaches_every_shard(weir, keys):
+    """asyncpg asks for unknown types so: the setting is the client's from then on, on whatever server it gets."""
+    with contextlib.closing(weir.connect()) as connection, contextlib.closing(weir.connect()) as other:
+        one, two = connection.cursor(), other.cursor()
+        one.execute("SELECT current_setting('work_mem') AS cur, set_config('work_mem', '5MB', false) AS new")
+        assert one.fetchone()[1] == "5MB"
+        for shard in keys:
+            for cursor, wanted in ((one, True), (two, False)):
+                cursor.execute(f"SELECT current_setting('work_mem') = '5MB' FROM users WHERE id = {shard[0]}")
+                assert cursor.fetchone() == (wanted,)
+
+
+def test_set_config_is_refused_where_it_would_change_what_a_name_means(client):
+    for sql in ("SELECT set_config('search_path', 'pg_catalog', false)", "SELECT set_config('search_path', 'pg_catalog', true)",
+                "SELECT set_config(name, 'x', true) FROM users WHERE id = 1"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="set_config"):
+            client.execute(sql)
+
+
 def test_session_advisory_locks_keep_their_server(weir, client, clusters):
     client.execute("SELECT pg_advisory_lock(42)")
     client.fetchall()

@@ -52,7 +52,7 @@ TEST(Target, WhatNamesNoTableAtAllRunsAnywhereInTheSession) {
   for (const char* sql :
        {"SELECT 1", "SELECT version(), now()", "SHOW work_mem", "SELECT * FROM generate_series(1, 3)", "VALUES (1)",
         "FETCH ALL FROM c", "CLOSE c", "SET CONSTRAINTS ALL DEFERRED", "DISCARD TEMP", "", "NOTIFY a",
-        "SELECT set_config('a', 'b', true)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
+        "SELECT set_config('a', 'b', true)", "SELECT set_config('app.tenant', '7', false)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
         "BEGIN; SET LOCAL work_mem = 5", "EXPLAIN SELECT 1", "SELECT twice(1), tick()"})
     EXPECT_EQ(route(sql), "no table") << sql;
 }
@@ -163,8 +163,11 @@ TEST(Target, RefusesWithAReasonAndAHint) {
            {"SELECT 1 AS x INTO TEMP countries", "that is a listed table"},
            {"SELECT 1 AS x INTO TEMP orders", "that is a listed table"},
            {"SELECT pg_advisory_xact_lock(1) FROM orders WHERE user_id = 1", "belongs to the home shard"},
-           {"SELECT set_config('app.tenant', '7', false)", "one shard only"},
-           {"SELECT pg_catalog.set_config('app.tenant', '7', 't')", "one shard only"},
+           {"SELECT set_config('search_path', 'x', false)", "set_config() may change how"},
+           {"SELECT pg_catalog.set_config('Search_Path', 'x', true)", "set_config() may change how"},
+           {"SELECT set_config('weir.shard', 's1', true)", "set_config() may change how"},
+           {"SELECT set_config($1, 'x', true)", "set_config() may change how"},
+           {"SELECT set_config('app.tenant', user_id::text, false) FROM orders", "nothing binds"},
            {"SELECT nextval('orders_id_seq') FROM orders WHERE user_id = 1", "belongs to the home shard"},
            {"SELECT * FROM v_orders WHERE user_id = 1", "view public.v_orders reaches sharded tables"},
            {"SELECT touch()", "touch() may read sharded tables"},
