@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,13 @@ def binary(name):
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise FileNotFoundError(f"{name} is not built (looked at {candidates}); run scripts/test")
+
+
+def sanitizer():
+    """What weir was built with: "asan", "tsan" ..., or "" for none."""
+    needed = subprocess.run(["objdump", "-p", binary("weir")], text=True, capture_output=True, check=True).stdout
+    found = re.search(r"NEEDED\s+lib([a-z]*san)[.]so", needed)
+    return found[1] if found else ""
 
 
 def psql(conninfo, sql, *arguments, check=True, password="", timeout=60):

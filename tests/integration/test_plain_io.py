@@ -57,6 +57,9 @@ def test_rows_of_all_lengths_around_what_is_passed_on_uncopied(weir):
         assert cursor.fetchall() == [(n, chr(97 + (i + 1) % 26) * n) for i, n in enumerate(lengths)]
 
 
+LARGE = 64 << 20   # more than two sockets hold: a receive buffer may grow to 32 MB (net.ipv4.tcp_rmem)
+
+
 def await_blocked_servers(clusters, count):
     """`count` servers wait for somebody to read their results."""
     blocked = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'"
@@ -67,17 +70,17 @@ def test_large_rows_of_clients_that_do_not_read_stay_apart(weir, plain_clusters)
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(WireClient(weir.port)) for _ in range(3)]
         for i, client in enumerate(slow):
-            client.send(query(f"select repeat('{i}' || 'abcdefg', 3000000)"))   # 24 MB
+            client.send(query(f"select repeat('{i}' || 'abcdefg', {LARGE // 8})"))
         await_blocked_servers(plain_clusters, len(slow))
         for i, client in enumerate(slow):
             (row,) = client.read_to_ready().rows
-            assert row[0] == f"{i}abcdefg" * 3_000_000
+            assert row[0] == f"{i}abcdefg" * (LARGE // 8)
             assert client.value(f"select {i}") == str(i)
 
 
 def test_a_row_that_its_server_does_not_finish_gets_nothing_added(weir, plain_clusters):
     with WireClient(weir.port) as client:
-        client.send(query("select repeat('x', 24000000)"))
+        client.send(query(f"select repeat('x', {LARGE})"))
         await_blocked_servers(plain_clusters, 1)
         plain_clusters.psql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'ClientWrite'")
         assert client.at_end().kinds == "T"
@@ -91,7 +94,7 @@ def test_clients_that_vanish_within_a_large_row_leave_the_pool_whole(weir, plain
     for _ in range(2):
         with contextlib.ExitStack() as stack:
             for _ in range(3):
-                stack.enter_context(WireClient(weir.port)).send(query("select repeat('x', 24000000)"))
+                stack.enter_context(WireClient(weir.port)).send(query(f"select repeat('x', {LARGE})"))
             await_blocked_servers(plain_clusters, 3)
     assert in_parallel(3, lambda i: weir.psql(f"select {i}")) == ["0", "1", "2"]
     harness.wait_for(lambda: all(s["state"] == "idle" for s in weir.console("show servers")), "servers that nobody uses")

@@ -9,6 +9,7 @@ import harness
 from wire_client import WireClient, bind, close, execute, flush, message, parse, query, sync
 
 MEGABYTE = 1 << 20
+pytestmark = pytest.mark.skipif(harness.sanitizer() == "tsan", reason="tsan's shadow of the memory is resident, too")
 
 
 @pytest.fixture

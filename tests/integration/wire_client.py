@@ -138,19 +138,28 @@ class WireClient(contextlib.AbstractContextManager):
 
     def read(self):
         """The next message; None at the end of the connection."""
-        while len(self.buffer) < 5 or len(self.buffer) < 1 + struct.unpack_from("!I", self.buffer, 1)[0]:
-            try:
-                piece = self.socket.recv(65536)
-            except ConnectionResetError:
-                piece = b""
-            if not piece:
-                return None
-            self.buffer += piece
+        if not self._receive(5):
+            return None
         (length,) = struct.unpack_from("!I", self.buffer, 1)
+        if not self._receive(1 + length):
+            return None
         found = Message(chr(self.buffer[0]), self.buffer[5:1 + length])
         self.buffer = self.buffer[1 + length:]
         self._note(found)
         return found
+
+    def _receive(self, size):
+        """Has at least `size` bytes in the buffer. False: the connection ends before; what came is there."""
+        pieces, have = [self.buffer], len(self.buffer)
+        try:
+            while have < size and (piece := self.socket.recv(65536)):
+                pieces.append(piece)
+                have += len(piece)
+        except ConnectionResetError:
+            pass
+        finally:
+            self.buffer = b"".join(pieces)   # also when it waited in vain
+        return have >= size
 
     def _note(self, found):
         if found.kind == "S":
