@@ -83,6 +83,11 @@ struct Spellings<UnlistedTables> {
   static constexpr std::array<std::string_view, 0> later{};
 };
 template <>
+struct Spellings<MultiShardSnapshot> {
+  static constexpr std::array all{std::pair{"refuse", MultiShardSnapshot::refuse}, std::pair{"per_shard", MultiShardSnapshot::per_shard}};
+  static constexpr std::array<std::string_view, 0> later{};
+};
+template <>
 struct Spellings<ShardingMode> {
   static constexpr std::array all{std::pair{"route", ShardingMode::route}, std::pair{"observe", ShardingMode::observe}};
   static constexpr std::array<std::string_view, 0> later{};

@@ -205,6 +205,12 @@ constexpr Row<Sharding> kSharding[]{
         "Version of the bucket map; it must equal every shard's identity row. Raised when buckets move."),
     row<&Sharding::unlisted_tables>("unlisted_tables", {},
                                     "Tables without a rule live on the home shard (the first listed), or are refused."),
+    row<&Sharding::multi_shard_snapshot>(
+        "multi_shard_snapshot", {},
+        "REPEATABLE READ over several shards: `refuse` it, or `per_shard`: each shard has a snapshot of its own (see consistency.md)."),
+    row<&Sharding::multi_shard_lock_timeout>(
+        "multi_shard_lock_timeout", {.limits = {.min = 0, .max = kHour}},
+        "`lock_timeout` of a transaction over several shards that has none of its own, since no PostgreSQL sees a deadlock over shards; 0: none."),
     row<&Sharding::in_doubt_after>(
         "in_doubt_after", {.limits = {.min = kSecond, .max = kHour}},
         "How old a prepared transaction without a decision is when its coordinator is taken for dead and it is rolled back (see consistency.md)."),

@@ -28,6 +28,7 @@ enum class LogLevel { debug, info, warning, error };
 enum class HashFunction { hash, modulo };
 enum class UnlistedTables { home, reject };
 enum class ShardingMode { route, observe };
+enum class MultiShardSnapshot { refuse, per_shard };
 enum class Balance { least_connections, round_robin, random };
 enum class Consistency { eventual, read_your_writes, primary };
 enum class MonthLayout { native };
@@ -169,6 +170,8 @@ struct Sharding {
   std::uint32_t buckets = 4096;       // power of two for hash
   std::uint64_t map_version = 1;      // raised by scripts/move-buckets; stored in every shard's identity row
   UnlistedTables unlisted_tables = UnlistedTables::home;
+  MultiShardSnapshot multi_shard_snapshot = MultiShardSnapshot::refuse;
+  Millis multi_shard_lock_timeout{5'000};   // of a transaction over shards that sets none itself; 0: none
   Millis in_doubt_after{10'000};      // then recovery takes a distributed transaction's coordinator for dead
   ShardingMode mode = ShardingMode::route;
 };

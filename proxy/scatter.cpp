@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kAttempts = 3;
 
-// Reads, and nothing else: what may run in a batch whose statements are on different servers.
+// Reads, and nothing else: what may run on servers that share no transaction.
 bool only_reads(const router::Plan& plan) {
   return (plan.verb == Verb::query && plan.read_only && plan.effects == router::Effects{}) || plan.verb == Verb::empty;
 }
@@ -23,6 +23,56 @@ bool only_reads(const router::Plan& plan) {
 Error not_beside_scatter(std::string_view what) {
   return {sqlstate::kFeatureNotSupported, concat(what, " cannot be in one pipeline with a statement over several shards"),
           "Send a Sync between them."};
+}
+
+// What every server of a transaction is told.
+bool is_control(Verb verb) {
+  switch (verb) {
+    case Verb::begin:
+    case Verb::commit:
+    case Verb::rollback:
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
+    case Verb::set:
+    case Verb::set_local:
+    case Verb::set_transaction:
+    case Verb::reset:
+    case Verb::reset_all: return true;
+    case Verb::empty:
+    case Verb::query:
+    case Verb::dml:
+    case Verb::copy_from:
+    case Verb::copy_to:
+    case Verb::discard_all:
+    case Verb::deallocate:
+    case Verb::deallocate_all:
+    case Verb::prepare:
+    case Verb::execute:
+    case Verb::listen:
+    case Verb::unlisten:
+    case Verb::utility:
+    case Verb::multi:
+    case Verb::unparsable: return false;
+  }
+  return false;
+}
+
+// What no server is told.
+bool is_local(Verb verb) { return verb == Verb::listen || verb == Verb::unlisten; }
+
+// BEGIN without a word on how the transaction behaves.
+bool is_plain_begin(std::string_view sql) {
+  std::string words = ascii_lower(sql);
+  const auto last = words.find_last_not_of(" \t\r\n;");
+  words.resize(last == std::string::npos ? 0 : last + 1);
+  return words == "begin" || words == "begin work" || words == "begin transaction" || words == "start transaction";
+}
+
+bool uses_now(const router::ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
+
+Error not_over_shards(std::string_view what, std::string_view hint) {
+  return {sqlstate::kFeatureNotSupported, concat(what, " in a transaction over several shards is not supported"), std::string(hint)};
 }
 
 }  // namespace
@@ -46,7 +96,8 @@ Scatter::~Scatter() {
 
 net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
   s_.stash();
-  s_.sent_at_ = s_.transaction_sent_at_ = s_.worker_.loop().now();
+  s_.sent_at_ = s_.worker_.loop().now();
+  if (!s_.was_held() && !s_.spread_) s_.transaction_sent_at_ = s_.sent_at_;
   s_.forwarded_ = 0;
   now_ = timestamp_text(std::chrono::system_clock::now());
   s_.database_->stats.scattered.add();
@@ -58,10 +109,11 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
     stale = co_await is_stale_once_leased();
     if (!stale && !failed()) static_cast<void>(co_await answer());
     co_await quiet();
-    again = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_;
+    again = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_ && !s_.spread_;
     if (again || stale) give_back();
   }
   if (stale && !closed_) co_return End::replan;
+  if (failure_ && s_.spread_ && !closed_) co_await end_failed_spread();
   if (!closed_) conclude(end);
   give_back();
   co_return closed_ ? End::closed : End::done;
@@ -69,11 +121,14 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
 
 // Leases its servers. True: while it waited, the map has changed.
 net::Task<bool> Scatter::is_stale_once_leased() {
+  if (needs_spread() && s_.server_) adopt_session_server();
   auto leased = co_await lease();
   if (leased && s_.plan_is_stale()) co_return true;
   if (!leased) {
     closed_ |= s_.client_gone();
     fail(leased.take_error());
+  } else if (needs_spread()) {
+    enlist();
   }
   s_.arm_running_timer();
   co_return false;
@@ -104,7 +159,7 @@ bool Scatter::read_batch(Session::BatchEnd end) {
     if (s_.decision_.error && op_ == s_.decision_.error_at) break;
     if (!read_op(op_)) return false;
   }
-  // What stays open behind a Flush is gone: the servers go back.
+  // What stays open behind a Flush is gone: the servers go back, or go on to the next statement.
   if (end != Session::BatchEnd::flush) return true;
   for (const Portal& portal : portals_) {
     op_ = portal.op;
@@ -135,7 +190,6 @@ bool Scatter::read_op(std::size_t index) {
 
 bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
   const router::Plan& plan = *source->plan;
-  if (!only_reads(plan)) return fail(not_beside_scatter("a statement that does not only read")), false;
   Portal& portal = portals_.emplace_back();
   portal.op = index;
   portal.source = std::move(source);
@@ -147,7 +201,15 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
     });
     for (std::size_t i = 0; i < bind->result_formats; ++i) portal.formats.push_back(wire::load16(bind->result_format_bytes.data() + 2 * i));
   }
-  if (plan.verb == Verb::empty) return true;
+  portal.control = is_control(plan.verb);
+  portal.local = is_local(plan.verb);
+  if (plan.verb == Verb::empty || portal.control || portal.local) return true;
+  if (auto misfit = does_not_fit(plan)) return fail(std::move(*misfit)), false;
+  portal.writes = !plan.read_only;
+  if (plan.target == Target::no_table || plan.target == Target::any || plan.target == Target::transaction) {
+    portal.shards.push_back(shard_of_no_table());
+    return true;
+  }
   const auto route = s_.database_->router->resolve(plan, arguments_of(portal));
   if (!route) return fail(route.error()), false;
   portal.shards = route->shards;
@@ -156,6 +218,42 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
   else
     portal.plan = plan.scatter.get();
   return true;
+}
+
+// What a transaction over shards cannot hold: state that a server would keep for its client, and what says more than one server can know.
+std::optional<Error> Scatter::does_not_fit(const router::Plan& plan) const {
+  const router::Effects& e = plan.effects;
+  if (plan.target == Target::refused) return plan.refusal;
+  if (plan.verb == Verb::multi || plan.verb == Verb::unparsable || plan.verb == Verb::prepare || plan.verb == Verb::execute)
+    return not_over_shards(concat("a ", name_of(plan.verb), " statement"), "Send each statement by itself, or end the transaction first.");
+  if (plan.verb == Verb::copy_from || plan.verb == Verb::copy_to || plan.returns_copy)
+    return not_over_shards("COPY", "Run it in a transaction of its own.");
+  if (plan.verb == Verb::discard_all || plan.ends_transaction)
+    return Error(sqlstate::kActiveSqlTransaction, "DISCARD ALL and PREPARE TRANSACTION cannot run inside a transaction over several shards");
+  if (e.pins || e.holds)
+    return not_over_shards("what stays on a server behind it (a temporary table, a session's advisory lock, a cursor WITH HOLD)",
+                           "Make it in a transaction of its own.");
+  if (e.sets) return not_over_shards("a setting changed by set_config() or the like", "Use SET or SET LOCAL, which Weir gives to every shard.");
+  if (e.needs_clean && !e.soft) return not_over_shards("currval() or lastval()", "Use INSERT ... RETURNING, or nextval().");
+  return std::nullopt;
+}
+
+// In a transaction it is wherever that began.
+schema::ShardId Scatter::shard_of_no_table() const {
+  if (s_.spread_) return s_.spread_->first().shard();
+  if (s_.server_ && s_.in_transaction()) return s_.server_shard_;
+  return schema::kHomeShard;
+}
+
+// Must the batch be part of a transaction on all its servers? Not if it only reads, outside of a block, or in one that has done nothing since
+// its plain BEGIN: then each statement has a snapshot of its own anyway.
+bool Scatter::needs_spread() const {
+  if (s_.spread_ || s_.transaction_ == Session::Transaction::open) return true;
+  const bool block = s_.transaction_ == Session::Transaction::held;
+  if (block && (s_.set_locally_ || s_.held_.size() != 1 || !is_plain_begin(s_.held_.front()))) return true;
+  return std::any_of(portals_.begin(), portals_.end(), [&](const Portal& portal) {
+    return portal.control || !only_reads(*portal.source->plan) || (block && portal.plan && uses_now(*portal.plan));
+  });
 }
 
 router::Arguments Scatter::arguments_of(const Portal& portal) const {
@@ -211,6 +309,7 @@ void Scatter::conclude(Session::BatchEnd end) {
     }
     s_.restore_unnamed(at);
     if (s_.transaction_ == Session::Transaction::held) s_.transaction_ = Session::Transaction::held_failed;
+    if (s_.transaction_ == Session::Transaction::open) s_.fail_open_transaction();
     const bool ready = end == Session::BatchEnd::sync || (end == Session::BatchEnd::query && s_.ops_[at].type == 'Q');
     if (ready)
       wire::write_ready_for_query(pending_, s_.status_letter());

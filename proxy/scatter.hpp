@@ -1,13 +1,16 @@
-// Scatter: answers a batch that holds statements over several shards (router/scatter_plan.hpp).
+// Scatter: answers a batch that needs more than one server: statements over several shards (router/scatter_plan.hpp), statements of different
+// shards, and every batch of a transaction over shards (spread.hpp).
 //
 // One object a batch, inside the session's coroutine. It leases a server of every shard that the batch needs, in the order of the shards, so
-// that two of them never wait for each other; sends each its part at once; and writes rows into the client's output as they come, merged where
+// that two of them never wait for each other. In a transaction over shards they are the Spread's from then on; else they go back behind the
+// batch, which only reads. It sends each its part at once; and writes rows into the client's output as they come, merged where
 // they are sorted. Nothing is held but one message and one receive buffer a shard (and what a finish plan gathers, bounded): a slow client
 // slows the shards down. An error of one shard is the client's answer; the others are cancelled and drained before the servers go back.
 //
 // There is no snapshot that all shards share: docs/consistency.md.
 //
 // Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
+// scatter_control.cpp (the client's transaction),
 // scatter_run.cpp (one statement on its shards), scatter_rows.cpp (its rows), scatter_replies.cpp (what servers say), scatter_link.cpp (one
 // server), scatter_checks.cpp (what must be alike).
 #pragma once
@@ -23,6 +26,7 @@
 #include "proxy/scatter_checks.hpp"
 #include "proxy/scatter_link.hpp"
 #include "proxy/session.hpp"
+#include "proxy/spread.hpp"
 #include "router/merge/gathered_rows.hpp"
 #include "router/merge/merger.hpp"
 #include "router/scatter_plan.hpp"
@@ -76,6 +80,9 @@ class Scatter {
     std::vector<std::uint16_t> formats;         // of the result, as asked
     std::vector<schema::ShardId> shards;
     const router::ScatterPlan* plan = nullptr;  // null: the text as it is, on one shard
+    bool control = false;                       // SAVEPOINT, SET, COMMIT ...: every server of the transaction is told
+    bool local = false;                         // the proxy answers it
+    bool writes = false;                        // not proven to read only
 
     bool returns_rows = false;
     Fields fields;                              // what the client sees, with its formats
@@ -107,6 +114,9 @@ class Scatter {
   [[nodiscard]] bool read_portal(std::size_t index, std::shared_ptr<Source> source);
   [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
   [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
+  [[nodiscard]] std::optional<Error> does_not_fit(const router::Plan& plan) const;
+  [[nodiscard]] schema::ShardId shard_of_no_table() const;
+  [[nodiscard]] bool needs_spread() const;
   [[nodiscard]] bool is_executed(const Portal& portal) const;
   [[nodiscard]] ByteView body_of(const Op& op) const;
   [[nodiscard]] router::Arguments arguments_of(const Portal& portal) const;
@@ -116,7 +126,12 @@ class Scatter {
 
   // --- servers (scatter_lease.cpp) ---
   [[nodiscard]] net::Task<Result<void>> lease();
+  void adopt_session_server();
+  void enlist();
+  // Those of the transaction, or else the batch's own.
+  [[nodiscard]] std::deque<ScatterLink>& links();
   [[nodiscard]] std::vector<schema::ShardId> wanted_shards() const;
+  [[nodiscard]] bool revives() const;
   [[nodiscard]] net::Task<Result<pool::Server*>> lease_one(schema::ShardId shard);
   [[nodiscard]] net::Task<Result<void>> add_link(schema::ShardId shard, pool::Server& server, bool kept);
   [[nodiscard]] bool may_read_replica(schema::ShardId shard) const;
@@ -127,6 +142,10 @@ class Scatter {
   void cancel_run(ScatterLink& link);
   [[nodiscard]] ScatterLink& link_of(schema::ShardId shard);
   [[nodiscard]] ScatterLink& home() { return link_of(schema::kHomeShard); }
+  // Where the client's own texts are tried.
+  [[nodiscard]] ScatterLink& checker();
+  [[nodiscard]] bool has_link(schema::ShardId shard);
+  [[nodiscard]] const SettingsRef& wanted_settings() const;
 
   // --- the client's messages (scatter_answer.cpp) ---
   [[nodiscard]] net::Task<bool> answer();
@@ -145,6 +164,20 @@ class Scatter {
   void confirm(std::size_t before);
   void forward();
 
+  // --- the client's transaction (scatter_control.cpp) ---
+  [[nodiscard]] net::Task<bool> execute_control(Portal& portal);
+  [[nodiscard]] net::Task<bool> tell_all(Portal& portal);
+  [[nodiscard]] net::Task<bool> roll_back_to(Portal& portal);
+  [[nodiscard]] net::Task<bool> end_block(Portal& portal);
+  [[nodiscard]] net::Task<bool> end_implicit();
+  [[nodiscard]] bool take_outcome(Spread::Outcome outcome);
+  net::Task<> end_failed_spread();
+  [[nodiscard]] bool may_be_answered(const Op& op) const;
+  [[nodiscard]] bool may_run(Portal& portal);
+  void note_left(ScatterLink& link, const router::Plan& plan);
+  void execute_local(const Portal& portal);
+  void send_to_all(std::string_view sql);
+
   // --- one statement on its shards (scatter_run.cpp) ---
   [[nodiscard]] net::Task<bool> check(Source& source);
   [[nodiscard]] net::Task<bool> await_check(Source& source);
@@ -162,7 +195,8 @@ class Scatter {
   void send_run_as_it_is(ScatterLink& link, const Portal& portal);
   void send_rest_of_run(ScatterLink& link, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats);
   void ask_text_order(ScatterLink& link);
-  void ask_isolation();
+  void ask_isolation(ScatterLink& link);
+  [[nodiscard]] net::Task<bool> await_begin();
   [[nodiscard]] bool types_are_known(const Source& source) const;
   [[nodiscard]] bool parameters_fit(const Portal& portal);
   [[nodiscard]] bool formats_fit(const Portal& portal, std::size_t columns);
@@ -189,6 +223,9 @@ class Scatter {
   void take_settings(ScatterLink& link, const wire::Message& message);
   void take_text_order(ScatterLink& link, const wire::Message& message);
   void take_isolation(ScatterLink& link, const wire::Message& message);
+  void judge_isolation(const std::string& told);
+  void take_begin(ScatterLink& link, const wire::Message& message);
+  void take_control(ScatterLink& link, const wire::Message& message);
   void take_check(ScatterLink& link, const wire::Message& message);
   void take_run(ScatterLink& link, const wire::Message& message);
   void take_error(ScatterLink& link, const wire::Message& message);
@@ -201,7 +238,7 @@ class Scatter {
   [[nodiscard]] bool failed() const { return failure_.has_value() || closed_; }
 
   Session& s_;
-  std::deque<ScatterLink> links_;       // in the order of the shards; their addresses stay
+  std::deque<ScatterLink> links_;       // in the order of the shards; their addresses stay. In a transaction: not enlisted yet
   std::deque<Portal> portals_;          // in the order of the batch
   std::vector<std::shared_ptr<Source>> sources_;
   Portal* running_ = nullptr;           // whose rows the links bring

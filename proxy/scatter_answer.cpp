@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::string_view kNothing{};
 
+// No server is asked what such a statement means.
+bool is_answered_here(const router::Plan& plan) { return plan.target == router::Target::transaction && plan.verb != Verb::utility; }
+
 Error no_such_portal(std::string_view name) {
   return {SqlState("34000"), concat("portal \"", name, "\" does not exist")};
 }
@@ -28,6 +31,10 @@ net::Task<bool> Scatter::answer() {
     cancel_wanted_ = false;
     if (s_.decision_.error && op_ == s_.decision_.error_at) {
       fail(*s_.decision_.error);
+      co_return false;
+    }
+    if (!may_be_answered(s_.ops_[op_])) {
+      fail(Session::transaction_is_aborted());
       co_return false;
     }
     const bool answered = co_await answer_op(s_.ops_[op_]);
@@ -57,6 +64,8 @@ net::Task<bool> Scatter::answer_at_once(char type) {
   if (type == 'S') {
     const bool settled = co_await settle(false);
     if (!settled) co_return false;
+    const bool ended = co_await end_implicit();
+    if (!ended) co_return false;
     wire::write_ready_for_query(reply(), s_.status_letter());
   }
   co_return true;
@@ -66,7 +75,8 @@ net::Task<bool> Scatter::answer_at_once(char type) {
 net::Task<bool> Scatter::answer_parse() {
   const auto found = std::find_if(sources_.begin(), sources_.end(), [&](const auto& s) { return s->parse_op == op_; });
   const auto next = std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_ + 1; });
-  if (next != portals_.end() && next->source == *found && next->plan) {
+  const bool goes_with_it = next != portals_.end() && next->source == *found && (next->plan || is_executed(*next));
+  if (goes_with_it || is_answered_here(*(*found)->plan)) {
     unconfirmed_.push_back({op_, {}});
   } else {
     const bool right = co_await check(**found);
@@ -90,7 +100,11 @@ bool Scatter::answer_bind() {
 Scatter::Portal* Scatter::find_portal(std::string_view name) {
   for (auto portal = portals_.rbegin(); portal != portals_.rend(); ++portal)
     if (portal->name == name && portal->state != Portal::State::unbound) return &*portal;
-  fail(no_such_portal(name));
+  if (s_.portals_.find(name))
+    fail({sqlstate::kFeatureNotSupported, concat("portal \"", name, "\" was bound in an earlier batch of a transaction that is now over several shards"),
+          "Fetch all its rows before the Sync, or use LIMIT and OFFSET."});
+  else
+    fail(no_such_portal(name));
   return nullptr;
 }
 
@@ -98,13 +112,15 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
   if (named.kind == 'P') {
     Portal* portal = find_portal(named.name);
     if (!portal) co_return false;
-    const bool started = co_await start(*portal);
+    const bool started = portal->control || portal->local ? true : co_await start(*portal);
     if (started) write_description(*portal);
     co_return started;
   }
   const std::shared_ptr<Source> source = source_of(op_, named.name);
-  const bool right = co_await check(*source);
-  if (!right) co_return false;
+  if (!is_answered_here(*source->plan)) {
+    const bool right = co_await check(*source);
+    if (!right) co_return false;
+  }
   wire::write_parameter_description(reply(), source->types);
   if (source->returns_rows)
     wire::write_row_description(reply(), source->fields);
@@ -144,8 +160,10 @@ net::Task<bool> Scatter::answer_close(wire::NamedView named) {
 net::Task<bool> Scatter::answer_query() {
   Portal& portal = *std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_; });
   portal.state = Portal::State::bound;
-  const bool started = co_await start(portal);
-  if (!started) co_return false;
+  if (!portal.control && !portal.local) {
+    const bool started = co_await start(portal);
+    if (!started) co_return false;
+  }
   if (portal.returns_rows) write_description(portal);
   const bool executed = co_await execute(portal, 0);
   if (executed) wire::write_ready_for_query(reply(), s_.status_letter());
@@ -159,6 +177,11 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
           "Fetch all rows of a portal before the next one is executed."});
     co_return false;
   }
+  if (portal.control) co_return co_await execute_control(portal);
+  if (portal.local) {
+    execute_local(portal);
+    co_return true;
+  }
   const bool started = co_await start(portal);
   if (!started) co_return false;
   if (portal.source->plan->verb == Verb::empty) {
@@ -169,6 +192,10 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   if (portal.state != Portal::State::done) {
     const bool streamed = co_await stream(portal, max_rows);
     if (!streamed) co_return false;
+  }
+  if (s_.ops_[portal.op].type == 'Q') {   // PostgreSQL says so when it is committed
+    const bool ended = co_await end_implicit();
+    if (!ended) co_return false;
   }
   if (portal.state == Portal::State::suspended) {
     portal.whole = false;

@@ -13,22 +13,65 @@ constexpr Duration kCleanUpTime = std::chrono::seconds(5);
 constexpr int kReplicaTries = 3, kTries = 5;
 }  // namespace
 
+std::deque<ScatterLink>& Scatter::links() { return s_.spread_ ? s_.spread_->links() : links_; }
+
 ScatterLink& Scatter::link_of(schema::ShardId shard) {
-  return *std::find_if(links_.begin(), links_.end(), [&](const ScatterLink& link) { return link.shard() == shard; });
+  return *std::find_if(links().begin(), links().end(), [&](const ScatterLink& link) { return link.shard() == shard; });
 }
 
-// All that the batch runs on, ascending. The home shard sees the client's own texts first.
+bool Scatter::has_link(schema::ShardId shard) {
+  return std::any_of(links().begin(), links().end(), [&](const ScatterLink& link) { return link.shard() == shard; });
+}
+
+ScatterLink& Scatter::checker() { return has_link(schema::kHomeShard) ? home() : links().front(); }
+
+// All that the batch runs on, ascending. The home shard sees the client's own texts first, and finishes; a transaction of other shards needs it
+// only where it does.
 std::vector<schema::ShardId> Scatter::wanted_shards() const {
-  std::vector<schema::ShardId> shards{schema::kHomeShard};
-  for (const Portal& portal : portals_) shards.insert(shards.end(), portal.shards.begin(), portal.shards.end());
+  std::vector<schema::ShardId> shards;
+  bool home = !needs_spread();
+  for (const Portal& portal : portals_) {
+    shards.insert(shards.end(), portal.shards.begin(), portal.shards.end());
+    home |= portal.plan && portal.source->plan->verb == router::Verb::query;
+  }
+  if (home || (shards.empty() && !s_.spread_)) shards.push_back(schema::kHomeShard);
   std::sort(shards.begin(), shards.end());
   shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
   return shards;
 }
 
+// A server has the settings of before the transaction, and is told in it what has changed since.
+const SettingsRef& Scatter::wanted_settings() const { return needs_spread() ? s_.settings_.committed() : s_.settings_.current(); }
+
+// The transaction was on one shard until now.
+void Scatter::adopt_session_server() {
+  s_.spread_ = std::make_unique<Spread>(s_, Spread::Kind::block);
+  s_.spread_->adopt();
+  if (std::exchange(s_.failed_locally_, false)) s_.transaction_ = Session::Transaction::failed;
+  s_.transaction_shard_.reset();
+}
+
+// The servers that were leased become part of the transaction. Nothing of it was sent before: the plan might have been stale.
+void Scatter::enlist() {
+  const bool begins = !s_.spread_;
+  const bool block = s_.in_transaction();
+  if (begins) s_.spread_ = std::make_unique<Spread>(s_, block ? Spread::Kind::block : Spread::Kind::implicit);
+  for (ScatterLink& link : links_) s_.spread_->enlist(std::move(link));
+  links_.clear();
+  if (block && s_.transaction_ == Session::Transaction::held) s_.transaction_ = Session::Transaction::open;
+  if (s_.spread_->begun_at.empty() && s_.transaction_ != Session::Transaction::failed) ask_isolation(s_.spread_->first());
+}
+
+// Does the batch hold what could end the failed state of its transaction, so that what stands behind that runs?
+bool Scatter::revives() const {
+  return std::any_of(portals_.begin(), portals_.end(), [](const Portal& p) { return p.source->plan->verb == router::Verb::rollback_to_savepoint; });
+}
+
 // Whoever holds a shard's server waits for later shards only: no two wait for each other.
 net::Task<Result<void>> Scatter::lease() {
+  if (s_.transaction_ == Session::Transaction::failed && !revives()) co_return Result<void>{};
   for (const schema::ShardId shard : wanted_shards()) {
+    if (s_.spread_ && s_.spread_->find(shard)) continue;
     const bool kept = s_.pinned_ && s_.pinned_shard_ == shard;
     pool::Server* server = kept ? s_.pinned_ : nullptr;
     if (!server) {
@@ -39,7 +82,7 @@ net::Task<Result<void>> Scatter::lease() {
     }
     if (auto added = co_await add_link(shard, *server, kept); !added) co_return added.take_error();
   }
-  s_.traffic_ = &links_.front().traffic();
+  s_.traffic_ = &(links_.empty() ? links() : links_).front().traffic();
   co_return Result<void>{};
 }
 
@@ -50,7 +93,7 @@ net::Task<Result<pool::Server*>> Scatter::lease_one(schema::ShardId shard) {
     pool::Pool* pool = s_.choose_pool(shard, tries <= kReplicaTries && may_read_replica(shard));
     s_.server_is_replica_ = false;   // it speaks of the session's one server
     s_.queued_at_ = pool->shared_from_this();
-    s_.request_.settings = s_.settings_.current().get();
+    s_.request_.settings = wanted_settings().get();
     pool::Server* server = pool->acquire(s_.request_, s_.worker_.loop().now());
     if (server) {
       s_.queued_at_.reset();
@@ -71,7 +114,7 @@ net::Task<Result<pool::Server*>> Scatter::lease_one(schema::ShardId shard) {
 // As Session::may_use_replica(); what the statement reads is the whole shard.
 bool Scatter::may_read_replica(schema::ShardId shard) const {
   const config::Reads& reads = s_.database_->state->config->reads;
-  if (!s_.decision_.read_only || s_.in_transaction() || s_.pinned_ || s_.mode_ == config::PoolMode::session) return false;
+  if (!s_.decision_.read_only || s_.in_transaction() || needs_spread() || s_.pinned_ || s_.mode_ == config::PoolMode::session) return false;
   if (reads.consistency == config::Consistency::primary) return false;
   if (reads.consistency == config::Consistency::eventual) return true;
   WriteMarks::Scope whole;
@@ -84,7 +127,7 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
   traffic.assignments.add();
   ScatterLink& link = links_.emplace_back(server, shard, traffic, kept);
   server.socket->set_waiter(&s_.waiter_);
-  const SettingsState* wanted = s_.settings_.current().get();
+  const SettingsState* wanted = wanted_settings().get();
   if (kept && !s_.lost_by_reset_.empty()) {
     s_.server_ = &server;
     auto told = co_await s_.run_own(std::exchange(s_.lost_by_reset_, {}));
@@ -100,6 +143,9 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
     co_return Result<void>{};
   }
   // What one of them sets decides how the next is read: each is a Query of its own.
+  if (wanted != s_.settings_.current().get())
+    co_return Error(sqlstate::kFeatureNotSupported, "this transaction has changed a setting on one shard, and cannot go on to a second with this client_encoding",
+                    "Change settings in a transaction of its own.");
   s_.server_ = &server;
   s_.traffic_ = &traffic;
   s_.server_broken_ = false;
@@ -109,7 +155,7 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
   co_return prepared;
 }
 
-// What a Flush left open on one server has read only: it is over, and the server goes back.
+// What a Flush left open on one server has read only, or is part of a transaction block: it is over. Outside of a block the server goes back.
 net::Task<Result<void>> Scatter::close_sequence() {
   wire::write_sync(s_.to_server_);
   s_.expected_.push({Expect::own_sync, true, kNoOp});
@@ -138,8 +184,8 @@ void Scatter::cancel_run(ScatterLink& link) {
 
 void Scatter::cancel() {
   cancel_wanted_ = true;
-  for (ScatterLink& link : links_)
-    if (link.step() == Step::run && !link.cancelled && !link.lost()) cancel_run(link);
+  for (ScatterLink& link : links())
+    if ((link.step() == Step::run || link.step() == Step::control) && !link.cancelled && !link.lost()) cancel_run(link);
 }
 
 // Cancels what still runs and reads what is still owed, without a look at it. A server that does not come to rest is closed.
@@ -149,22 +195,26 @@ net::Task<> Scatter::quiet() {
   timer.arm(Deadline::after(s_.worker_.loop().now(), kCleanUpTime));
   for (;;) {
     bool at_rest = true;
-    for (ScatterLink& link : links_) {
+    const auto calm = [&](ScatterLink& link) {
       if (link.step() == Step::run && !link.cancelled && !link.lost()) cancel_run(link);
       if (timer.fired() && !link.at_rest()) link.break_off();
       link.flush();
       wire::Message row;
       while (next_row(link, row)) link.pop();
       at_rest &= link.at_rest() || link.lost();
-    }
+    };
+    for (ScatterLink& link : links_) calm(link);
+    if (s_.spread_)
+      for (ScatterLink& link : s_.spread_->links()) calm(link);
     if (at_rest && s_.cancels_in_flight_ == 0) break;
     co_await s_.waiter_.wait();
   }
   ignores_errors_ = ignored;
 }
 
+// Those of a transaction stay with it.
 void Scatter::give_back() {
-  const bool cancel_may_come = std::exchange(s_.cancel_may_come_, false);
+  const bool cancel_may_come = links_.empty() ? false : std::exchange(s_.cancel_may_come_, false);
   for (ScatterLink& link : links_) give_back(link, cancel_may_come);
   links_.clear();
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -26,6 +27,8 @@ class ScatterLink {
     check,      // Parse and Describe of the client's own text
     run,        // the shard's part of the statement
     rollback,   // of settings that failed
+    begin,      // a Query of the proxy's own that begins the server's part of a transaction, or goes on with it
+    control,    // the client's SAVEPOINT, SET, COMMIT ..., which every server of a transaction is told
   };
   enum class Front : std::uint8_t { message, nothing, lost };
 
@@ -56,11 +59,15 @@ class ScatterLink {
   [[nodiscard]] std::uint64_t received() const { return received_; }
   void reset_received() { received_ = 0; }
 
+  // Of `unsent` bytes that stood in out() with nothing behind them, has any been taken by the socket?
+  [[nodiscard]] bool sent_since(std::size_t unsent) const { return out_.size() < unsent; }
+
   // The connection is of no use any more.
   void break_off() { lost_ = true; }
   [[nodiscard]] bool lost() const { return lost_; }
 
   // --- of the run on it ---
+  bool parsed = false;                 // its text was understood
   bool described = false;              // its RowDescription has come
   bool bound = false;
   bool complete = false;               // its last row has come
@@ -73,9 +80,19 @@ class ScatterLink {
   wire::Message row;                   // at the front, while the merge holds it
   std::vector<wire::FieldDescription> fields;
   void begin_run() {
-    described = bound = complete = returns_rows = failed = cancelled = false;
+    parsed = described = bound = complete = returns_rows = failed = cancelled = false;
     fields.clear();
+    tag.clear();
   }
+  std::string tag;                     // of its CommandComplete
+
+  // --- of the transaction over shards that it is part of (spread.hpp) ---
+  bool enlisted = false;
+  unsigned first_write = 0;            // the how-many-th shard that was written to; 0: none of its statements may have written
+  struct Left {                        // what statements left on the server (router::Effects)
+    bool taints = false, soft = false, pins = false, asks_settings = false, asks_holds = false;
+  };
+  Left left;
 
  private:
   [[nodiscard]] Front receive();

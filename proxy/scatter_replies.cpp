@@ -16,6 +16,16 @@ Error as_error(const wire::ErrorView& view) {
   return e;
 }
 
+constexpr SqlState kLockNotAvailable{"55P03"};
+
+// An ErrorResponse's body ends with a zero byte.
+void append_with_hint(ByteBuffer& out, ByteView body, std::string_view hint) {
+  out.append(body.first(body.size() - 1));
+  out.append(std::string_view("H"));
+  out.append(hint);
+  out.append(std::string_view("\0\0", 2));
+}
+
 bool ends_connection(const wire::ErrorView& view) { return view.severity == "FATAL" || view.severity == "PANIC"; }
 
 // Of a row of text columns, with slashes between them.
@@ -49,10 +59,12 @@ bool Scatter::next_row(ScatterLink& link, wire::Message& row) {
 void Scatter::take_message(ScatterLink& link, const wire::Message& m) {
   const auto step = link.step();
   switch (m.type) {
-    case 'S':
-    case 'A': return;   // nothing that is read here changes a parameter
+    case 'S':   // nothing else that is read here changes a parameter; one server tells it for all
+      if (step == Step::control && &link == &links().front()) wire::write_message(reply(), 'S', m.body);
+      return;
+    case 'A': return;
     case 'N':
-      if (step == Step::run || step == Step::check) wire::write_message(reply(), 'N', m.body);
+      if (step == Step::run || step == Step::check || (step == Step::control && &link == &links().front())) wire::write_message(reply(), 'N', m.body);
       return;
     case 'E': return take_error(link, m);
     default: break;
@@ -65,7 +77,27 @@ void Scatter::take_message(ScatterLink& link, const wire::Message& m) {
     case Step::isolation: return take_isolation(link, m);
     case Step::check: return take_check(link, m);
     case Step::run: return take_run(link, m);
+    case Step::begin: return take_begin(link, m);
+    case Step::control: return take_control(link, m);
   }
+}
+
+// Whatever it was told went well if its transaction is open behind it.
+void Scatter::take_begin(ScatterLink& link, const wire::Message& m) {
+  if (m.type == 'C' || m.type == 'T' || m.type == 'D') return;
+  if (m.type != 'Z' || (wire::read_ready_for_query(m.body) != 'T' && !link.failed)) return out_of_step(link, m.type);
+  link.step_is_over();
+}
+
+void Scatter::take_control(ScatterLink& link, const wire::Message& m) {
+  if (m.type == 'C') {
+    if (const auto tag = wire::read_command_complete(m.body)) link.tag = *tag;
+    return;
+  }
+  if (m.type != 'Z') return out_of_step(link, m.type);
+  link.step_is_over();
+  if (wire::read_ready_for_query(m.body) != 'T' && !link.failed)
+    fail({sqlstate::kInternal, concat("a server did not go on with its transaction behind ", link.tag)});
 }
 
 void Scatter::take_settings(ScatterLink& link, const wire::Message& m) {
@@ -94,17 +126,27 @@ void Scatter::take_text_order(ScatterLink& link, const wire::Message& m) {
   }
 }
 
-// Only where every statement has its own snapshot does it not matter that this one runs outside of the transaction.
 void Scatter::take_isolation(ScatterLink& link, const wire::Message& m) {
   switch (m.type) {
     case 'T':
     case 'C': return;
-    case 'D':
-      if (joined(m.body) != "read committed") fail(running_ && running_->plan ? running_->plan->refusal : Error(sqlstate::kFeatureNotSupported, "the transaction is not READ COMMITTED"));
-      return;
+    case 'D': return judge_isolation(joined(m.body));
     case 'Z': return link.step_is_over();
     default: return out_of_step(link, m.type);
   }
+}
+
+// "read committed/2026-11-21 13:31:35.123456+00". Only where every statement has its own snapshot does it not matter that there is none which
+// all shards share, or that this one runs outside of the transaction.
+void Scatter::judge_isolation(const std::string& told) {
+  const std::string_view level = std::string_view(told).substr(0, told.find('/'));
+  if (s_.spread_) s_.spread_->begun_at = told.substr(std::min(level.size() + 1, told.size()));
+  if (level == "read committed" || level == "read uncommitted") return;
+  const bool per_shard = s_.database_->state->config->sharding->multi_shard_snapshot == config::MultiShardSnapshot::per_shard;
+  if (s_.spread_ && per_shard && level == "repeatable read") return;
+  fail({sqlstate::kFeatureNotSupported, concat("a transaction over several shards cannot be ", level == "serializable" ? "SERIALIZABLE" : "REPEATABLE READ", ": there is no snapshot that they share"),
+        level == "serializable" ? "Use READ COMMITTED."
+                                : "Use READ COMMITTED, or set sharding.multi_shard_snapshot = \"per_shard\", which gives each shard a snapshot of its own."});
 }
 
 void Scatter::take_check(ScatterLink& link, const wire::Message& m) {
@@ -138,7 +180,7 @@ void Scatter::take_check(ScatterLink& link, const wire::Message& m) {
 
 void Scatter::take_run(ScatterLink& link, const wire::Message& m) {
   switch (m.type) {
-    case '1': return;
+    case '1': link.parsed = true; return;
     case '2': link.bound = true; return;
     case 'n': link.described = true; return;
     case 'T':
@@ -149,7 +191,7 @@ void Scatter::take_run(ScatterLink& link, const wire::Message& m) {
       }
       break;
     case 'C':
-      if (const auto tag = wire::read_command_complete(m.body)) tag_ = *tag;
+      if (const auto tag = wire::read_command_complete(m.body)) tag_ = link.tag = *tag;
       link.complete = true;
       return;
     case 'I': link.complete = true; return;
@@ -183,9 +225,14 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
   }
   // Held-back replies of the Parse, or of the Bind, are not given.
   if (of_check && checking_ && checking_->parse_op != kNone && is_unconfirmed(checking_->parse_op)) failure_->op = checking_->parse_op;
+  else if (running_ && !of_check && !link.parsed && running_->source->parse_op != kNone && is_unconfirmed(running_->source->parse_op)) failure_->op = running_->source->parse_op;
   else if (running_ && is_unconfirmed(running_->op) && (of_check || !link.bound)) failure_->op = running_->op;
   failure_->response.emplace();
-  if (of_check || plain_text_)
+  if (s_.spread_ && view->code == kLockNotAvailable.view() && view->hint.empty())
+    append_with_hint(*failure_->response, m.body,
+                     "Two transactions over several shards may have waited for each other, which no PostgreSQL sees: run the transaction again. "
+                     "sharding.multi_shard_lock_timeout, or SET LOCAL lock_timeout, bounds the wait.");
+  else if (of_check || plain_text_)
     failure_->response->append(m.body);
   else
     append_without_position(*failure_->response, m.body);
@@ -202,7 +249,7 @@ void Scatter::note_lost(ScatterLink& link, std::optional<Error> last_words) {
   link.break_off();
   if (failure_ || ignores_errors_) return;
   const bool told_to_stop = last_words && last_words->code == sqlstate::kAdminShutdown;
-  const bool may_try = (!last_words || told_to_stop) && !link.kept();
+  const bool may_try = (!last_words || told_to_stop) && !link.kept() && !link.enlisted;
   fail(last_words ? std::move(*last_words)
                   : Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", link.server().pool->name(), ")"), "Try again."));
   failure_->lost = may_try;
@@ -216,7 +263,7 @@ void Scatter::out_of_step(ScatterLink& link, char type) {
 }
 
 net::Task<bool> Scatter::sleep() {
-  for (ScatterLink& link : links_) link.flush();
+  for (ScatterLink& link : links()) link.flush();
   s_.flush_client();
   if (s_.must_end() || s_.client_->hung_up() || s_.runs_too_long()) {
     if (s_.end_with_ && s_.end_now_) s_.fatal(*s_.end_with_);

@@ -107,10 +107,10 @@ void Scatter::send_row(Portal& portal, const wire::Message& row, const router::m
 // (or abandoned) answer is dropped, errors too, and a shard that goes on and on is cancelled.
 net::Task<bool> Scatter::settle(bool rest_matters) {
   ignores_errors_ = !rest_matters;
-  for (ScatterLink& link : links_) link.reset_received();
+  for (ScatterLink& link : links()) link.reset_received();
   for (bool at_rest = false; !at_rest;) {
     at_rest = true;
-    for (ScatterLink& link : links_) {
+    for (ScatterLink& link : links()) {
       wire::Message row;
       while (next_row(link, row)) {
         link.pop();

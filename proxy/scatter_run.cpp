@@ -58,6 +58,8 @@ Error not_alike(const ScatterPlan& plan, std::string reason) {
   return error;
 }
 
+bool uses_now(const ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
+
 std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
 
 // What stands in front of its run is not answered yet.
@@ -68,7 +70,7 @@ bool is_asked_first(const ScatterLink& link) { return link.step() && *link.step(
 // ---- the client's own text ----
 
 void Scatter::send_check(Source& source) {
-  ScatterLink& link = home();
+  ScatterLink& link = checker();
   link.check_failed = false;
   wire::write_parse(link.out(), "", source.sql, source.types);
   wire::write_named(link.out(), 'D', 'S', "");
@@ -91,7 +93,7 @@ net::Task<bool> Scatter::check(Source& source) {
 net::Task<bool> Scatter::await_check(Source& source) {
   while (!source.checked && !failed()) {
     wire::Message row;
-    static_cast<void>(next_row(home(), row));
+    static_cast<void>(next_row(checker(), row));
     if (source.checked || failed()) break;
     const bool awake = co_await sleep();
     if (!awake) break;
@@ -137,6 +139,7 @@ net::Task<bool> Scatter::start(Portal& portal) {
   portal.state = Portal::State::started;
   running_ = &portal;
   tag_.clear();
+  if (!may_run(portal)) co_return false;
   if (portal.source->plan->verb == Verb::empty) {
     portal.state = Portal::State::done;
     running_ = nullptr;
@@ -145,19 +148,37 @@ net::Task<bool> Scatter::start(Portal& portal) {
     if (!started) co_return false;
   } else {
     Source& source = *portal.source;
-    ask_isolation();
+    if (s_.in_transaction() && !s_.spread_ && !std::exchange(isolation_asked_, true)) ask_isolation(home());
     if (!source.checked) send_check(source);
     if (!types_are_known(source)) {
       const bool checked = co_await await_check(source);
       if (!checked) co_return false;
     }
     if (!parameters_fit(portal)) co_return false;
+    if (s_.spread_ && uses_now(*portal.plan)) {
+      const bool known = co_await await_begin();
+      if (!known) co_return false;
+    }
     auto starting = portal.plan->strategy == ScatterPlan::Strategy::stream ? start_stream(portal, *portal.plan) : start_finish(portal, *portal.plan);
     const bool started = co_await starting;
     if (!started) co_return false;
   }
   confirm(kNone);
   co_return true;
+}
+
+// Until its first server has said when the transaction began.
+net::Task<bool> Scatter::await_begin() {
+  ScatterLink& link = s_.spread_->first();
+  while (s_.spread_->begun_at.empty() && !failed()) {
+    link.flush();
+    wire::Message row;
+    static_cast<void>(next_row(link, row));
+    if (!s_.spread_->begun_at.empty() || failed()) break;
+    const bool awake = co_await sleep();
+    if (!awake) break;
+  }
+  co_return !failed();
 }
 
 // A statement of one shard between others.
@@ -188,7 +209,7 @@ std::optional<Rendering> Scatter::rendering_of(Portal& portal, const ScatterPlan
   Rendering rendering;
   rendering.arguments = &arguments;
   if (*limit) rendering.rows = saturated_sum(**limit, skipped);
-  rendering.now = now_;
+  rendering.now = s_.spread_ ? std::string_view(s_.spread_->begun_at) : std::string_view(now_);
   return rendering;
 }
 
@@ -324,12 +345,13 @@ void Scatter::ask_text_order(ScatterLink& link) {
   link.server().unnamed_statement = 0;
 }
 
-// Of the transaction that the client has begun and no server knows of.
-void Scatter::ask_isolation() {
-  if (!s_.in_transaction() || std::exchange(isolation_asked_, true)) return;
-  wire::write_query(home().out(), "SHOW transaction_isolation");
-  home().owe(Step::isolation);
-  home().server().unnamed_statement = 0;
+// Of the transaction that the client has begun. And when that was.
+void Scatter::ask_isolation(ScatterLink& link) {
+  wire::write_query(link.out(),
+                    "SELECT pg_catalog.current_setting('transaction_isolation'), "
+                    "pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYY-MM-DD HH24:MI:SS.US') || '+00'");
+  link.owe(Step::isolation);
+  link.server().unnamed_statement = 0;
 }
 
 // Parameters that a text does not use must still have a type.
@@ -391,10 +413,10 @@ net::Task<bool> Scatter::describe_runs(const std::vector<ScatterLink*>& links) {
       if (!link->described) static_cast<void>(next_row(*link, row));
       all &= link->described;
     }
-    if (is_asked_first(home())) {
+    if (is_asked_first(checker())) {
       wire::Message row;
-      static_cast<void>(next_row(home(), row));
-      all &= !is_asked_first(home());
+      static_cast<void>(next_row(checker(), row));
+      all &= !is_asked_first(checker());
     }
     if (failed()) co_return false;
     if (all) co_return true;

@@ -4,6 +4,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/scatter.hpp"
+#include "proxy/spread.hpp"
 
 namespace weir::proxy {
 
@@ -32,6 +33,7 @@ Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> 
 Session::~Session() {
   // Cut off in mid-flight (the worker stops): nothing may point at this session afterwards.
   task_ = {};
+  spread_.reset();
   if (tls_) tls_->abandon();
   if (admitted_) worker_.proxy().client_left();
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
@@ -90,7 +92,7 @@ net::Task<> Session::serve() {
       if (answer_locally(end)) {
         if (end != BatchEnd::flush) database_->stats.local_queries.add();
         ++local_in_turn_;
-      } else if (decision_.scatter) {
+      } else if (decision_.scatter || spread_) {
         local_in_turn_ = 0;
         const Outcome outcome = co_await run_scatter(end);
         if (outcome == Outcome::closed) co_return;
@@ -169,6 +171,7 @@ net::Task<> Session::fail_on_server() {
   failed_locally_ = false;
   // Without a server (its connection was lost just now) there is nothing left to end but the client's view of it.
   transaction_ = server_ && !failed ? Transaction::failed : Transaction::held_failed;
+  if (transaction_ == Transaction::held_failed) held_.clear();
 }
 
 // ---- input ----
@@ -392,6 +395,8 @@ net::Task<> Session::finish() {
   out_.clear();
   conduit_.reset();
   listening_.reset();
+  if (spread_) co_await spread_->roll_back();
+  spread_.reset();
   if (server_ && !server_broken_) co_await drain();
   if (server_ && (server_broken_ || !expected_.empty() || !to_server_.empty() || mid_sequence_)) drop_server();
   const bool in_block = transaction_ == Transaction::open || transaction_ == Transaction::failed || settings_error_;
@@ -494,7 +499,7 @@ ClientInfo Session::info() const {
   i.server_user = server_user_;
   i.console = console_;
   if (tls()) i.tls = tls()->description();
-  const pool::Server* server = server_ ? server_ : pinned_;
+  const pool::Server* server = server_ ? server_ : spread_ && !spread_->links().empty() ? &spread_->first().server() : pinned_;
   i.server_pid = server ? server->backend_pid : 0;
   i.server_id = server ? server->id : 0;
   i.pinned = pinned_ != nullptr;

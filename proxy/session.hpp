@@ -35,6 +35,7 @@
 namespace weir::proxy {
 
 class Scatter;
+class Spread;
 
 // For SHOW CLIENTS.
 struct ClientInfo {
@@ -102,7 +103,7 @@ class Session {
   // For the metrics.
   [[nodiscard]] ClientState client_state() const;
   [[nodiscard]] const pool::Backend* pinned_backend() const;   // whose server it keeps; nullptr: none
-  [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && !scatter_ && state_ != State::waiting; }
+  [[nodiscard]] bool idle() const { return !server_ && !pinned_ && !in_transaction() && !scatter_ && !spread_ && state_ != State::waiting; }
 
  private:
   enum class State : std::uint8_t { login, idle, active, waiting, closing };
@@ -143,6 +144,7 @@ class Session {
 
   // A batch with a statement over several shards (scatter.hpp). retry: it must be planned again.
   friend class Scatter;
+  friend class Spread;
   net::Task<Outcome> run_scatter(BatchEnd end);
 
   // --- life (session.cpp) ---
@@ -227,6 +229,9 @@ class Session {
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
   void count_in_scattered(const router::Plan& plan, const router::Arguments& arguments);
   void use_shard(schema::ShardId shard);
+  void spread_out();
+  [[nodiscard]] bool cut_at_boundary(std::size_t index, BatchEnd& end);
+  void forget_plan();
   void refuse(Error error);
   void replan(PreparedStatement& statement);
   void read_into(PreparedStatement& statement, const wire::ParseView& parse);
@@ -253,6 +258,10 @@ class Session {
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
   [[nodiscard]] std::vector<std::string> held_characteristics() const;
+  // --- the transaction's log (session_log.cpp) ---
+  void log_statement(const router::Plan& plan, std::string sql);
+  [[nodiscard]] std::size_t find_savepoint(std::string_view name) const;
+  [[nodiscard]] bool log_is_whole() const;
   void answer_local_ops(std::size_t count);
   [[nodiscard]] std::size_t first_to_fail() const;
   void fail_on_server_at(Error error);
@@ -261,6 +270,7 @@ class Session {
   [[nodiscard]] bool runs_something() const;
   [[nodiscard]] bool is_accepted_parse(const Op& op) const;
   void fail_begin();
+  void fail_open_transaction();
   void fail_locally(BatchEnd end, const Error& error);
   [[nodiscard]] bool in_transaction() const { return transaction_ != Transaction::none; }
   [[nodiscard]] char status_letter() const;
@@ -519,6 +529,7 @@ class Session {
   bool counted_spanning_ = false;
 
   Scatter* scatter_ = nullptr;          // runs now
+  std::unique_ptr<Spread> spread_;      // null: the transaction, if there is one, is on one shard
   WorkerDatabase* database_ = nullptr;
   UserPools* pools_ = nullptr;
   pool::Server* server_ = nullptr;      // in use now
@@ -553,7 +564,9 @@ class Session {
   std::string server_user_;             // the role on its servers: the backend string's user, else user_
   std::string default_search_path_;     // of the login on its servers
   std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
-  std::vector<std::string> held_;       // BEGIN and what followed it, until a shard is known
+  // The transaction's log (session_log.cpp): its BEGIN, and what else another server would have to be told to be in the same state. While
+  // no shard is known, that is all that was said.
+  std::vector<std::string> held_;
   std::shared_ptr<pool::Pool> queued_at_;   // request_ is in its queue
   pool::Request request_;
   Decision decision_;

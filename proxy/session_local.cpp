@@ -145,25 +145,6 @@ void Session::end_held(const Plan& plan) {
   held_ = std::move(next);
 }
 
-// What makes another transaction with the isolation level and the like of this one: its BEGIN, and each SET TRANSACTION that no
-// ROLLBACK TO undid.
-std::vector<std::string> Session::held_characteristics() const {
-  std::vector<std::string> found{held_.empty() ? "BEGIN" : held_.front()};
-  std::vector<std::pair<std::string, std::size_t>> savepoints;
-  for (std::size_t i = 1; i < held_.size(); ++i) {
-    const router::PlanRef plan = database_->router->plan(held_[i], {}, context()).plan;
-    const bool sets = plan->verb == Verb::set_transaction || (plan->verb == Verb::set_local && plan->setting.starts_with("transaction_"));
-    if (sets) found.push_back(held_[i]);
-    if (plan->verb == Verb::savepoint) savepoints.emplace_back(plan->setting, found.size());
-    if (plan->verb != Verb::rollback_to_savepoint) continue;
-    const auto to = std::find_if(savepoints.rbegin(), savepoints.rend(), [&](const auto& s) { return s.first == plan->setting; });
-    if (to == savepoints.rend()) continue;
-    found.resize(to->second);
-    savepoints.erase(to.base(), savepoints.end());
-  }
-  return found;
-}
-
 void Session::run_local(const Plan& plan, std::string_view sql) {
   if (plan.verb != Verb::commit && plan.verb != Verb::rollback) follow_channels(plan.verb, plan.setting);
   switch (plan.verb) {
@@ -215,6 +196,7 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
 }
 
 bool Session::answer_locally(BatchEnd end) {
+  if (spread_) return false;
   const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
   bool all_local = true;
   bool returns_to_savepoint = false;
@@ -344,6 +326,18 @@ void Session::fail_begin() {
   if (input_.size() > scanned_) transaction_ = Transaction::held_failed;
 }
 
+// Nothing is left of a transaction that has lost its server.
+void Session::fail_open_transaction() {
+  if (spread_) {
+    transaction_ = Transaction::failed;
+  } else if (server_) {
+    failed_locally_ = true;
+  } else {
+    transaction_ = Transaction::held_failed;
+    held_.clear();
+  }
+}
+
 // An error of the proxy's own that no server needs to know of. Messages behind the one that fails are skipped, up to the Sync.
 void Session::fail_locally(BatchEnd end, const Error& error) {
   database_->stats.errors.add(error.code.view());
@@ -352,7 +346,7 @@ void Session::fail_locally(BatchEnd end, const Error& error) {
   undo_names_from(at);
   restore_unnamed(at);
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
-  if (transaction_ == Transaction::open) server_ ? void(failed_locally_ = true) : void(transaction_ = Transaction::held_failed);
+  if (transaction_ == Transaction::open) fail_open_transaction();
   fail_begin();
   wire::write_error(out_, wire::Severity::error, error);
   // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.

@@ -12,10 +12,11 @@ using router::Verb;
 
 namespace {
 
-Error second_shard(std::string_view in_use, std::string_view wanted) {
-  return {sqlstate::kFeatureNotSupported,
-          concat("a transaction that touches two shards (", in_use, " and ", wanted, ") is not supported by this version of Weir"),
-          "End the transaction first, or keep to keys of one shard within it."};
+constexpr std::size_t kBeforeFirst = ~std::size_t{0};
+
+Error cannot_go_on(std::string_view why) {
+  return {sqlstate::kFeatureNotSupported, concat("this transaction cannot go on to a second shard: ", why),
+          "Send BEGIN, SAVEPOINT and SET each as a statement of its own, or end the transaction first."};
 }
 
 // Transaction control and settings change no data; what touches no table and leaves no trace neither.
@@ -66,6 +67,9 @@ bool may_be_held(Verb verb) {
          verb == Verb::set_local || verb == Verb::set_transaction;
 }
 
+// Statements whose text the transaction's log may need.
+bool may_be_logged(Verb verb) { return may_be_held(verb) || verb == Verb::reset || verb == Verb::reset_all; }
+
 // Settings that change how the router must read statements.
 bool changes_reading(std::string_view setting) {
   return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
@@ -74,14 +78,6 @@ bool changes_reading(std::string_view setting) {
 // On a sharded database, text that the parser rejects as wrong (not as too deep, or not text at all): the server is asked what it is.
 bool is_newer_than_parser(const Plan& plan) {
   return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
-}
-
-// BEGIN without a word on how the transaction behaves.
-bool is_plain_begin(std::string_view sql) {
-  std::string words = ascii_lower(sql);
-  const auto last = words.find_last_not_of(" \t\r\n;");
-  words.resize(last == std::string::npos ? 0 : last + 1);
-  return words == "begin" || words == "begin work" || words == "begin transaction" || words == "start transaction";
 }
 
 bool safe_encoding(std::string_view sql) {
@@ -109,7 +105,13 @@ void Session::plan_batch(BatchEnd& end) {
   for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
     decision_.error_at = i;
     plan_op(i);
-    if (ops_[i].type == 'E' && ops_[i].plan && changes_what_follows(ops_[i].plan->verb)) end_batch_behind(i, end);
+    if (cut_at_boundary(i, end)) {
+      i = kBeforeFirst;
+    } else if (ops_[i].type == 'E' && ops_[i].plan) {
+      const Verb verb = ops_[i].plan->verb;
+      const bool ends_spread = (decision_.scatter || spread_) && (verb == Verb::commit || verb == Verb::rollback);
+      if (ends_spread || changes_what_follows(verb)) end_batch_behind(i, end);
+    }
   }
   // More may follow before the Sync: only the primary can take whatever it is.
   if (end == BatchEnd::flush) decision_.read_only = false;
@@ -129,8 +131,8 @@ bool Session::plan_is_stale() const {
   return planned_generation_ != database_->router->generation() && !was_held();
 }
 
-// As if the batch had just come in. The server, clean and unused, goes back.
-void Session::take_plan_back() {
+// As if the batch had just come in.
+void Session::forget_plan() {
   undo_names_from(0);
   take_unnamed_back();
   for (Op& op : ops_) {
@@ -143,6 +145,11 @@ void Session::take_plan_back() {
   }
   unresolved_types_ = false;
   decision_ = {};
+}
+
+// The server, clean and unused, goes back.
+void Session::take_plan_back() {
+  forget_plan();
   if (queued_at_) std::exchange(queued_at_, nullptr)->cancel(request_);
   if (server_ == pinned_)
     server_ = nullptr;
@@ -342,7 +349,7 @@ void Session::plan_bind(Op& op, ByteView body) {
 
 // Null: refused.
 Portal* Session::bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
-  const bool text_matters = plan->verb == Verb::set || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_held(plan->verb));
+  const bool text_matters = plan->verb == Verb::set || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
   Portal* portal = portals_.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
   if (!portal)
     refuse({sqlstate::kConfigurationLimit, concat("the portals of this client's transaction take more than ", std::to_string(Portals::kMaxBytes), " bytes"),
@@ -397,11 +404,38 @@ void Session::plan_execute(Op& op, ByteView body) {
 // ---- what the statements together need ----
 
 void Session::use_shard(schema::ShardId shard) {
-  if (decision_.scatter) return;   // each statement of the batch has its own servers
-  if (decision_.shard && *decision_.shard != shard) {
-    return refuse(second_shard(shard_name(*decision_.shard), shard_name(shard)));
-  }
-  decision_.shard = shard;
+  if (decision_.scatter || spread_) return;   // each statement of the batch has its own servers
+  const bool in_open = transaction_ == Transaction::open || mid_sequence_;
+  if (decision_.shard && *decision_.shard != shard) return spread_out();
+  if (in_open && server_ && server_shard_ != shard) return spread_out();
+  if (transaction_ != Transaction::failed) decision_.shard = shard;
+}
+
+// The batch needs several servers. What has run already must be able to become a part of one transaction with it.
+void Session::spread_out() {
+  decision_.scatter |= spread_ != nullptr;
+  if (decision_.scatter || transaction_ == Transaction::failed) return;   // of a failed one the server says so
+  if (mid_sequence_ && sequence_wrote_ && !in_transaction())
+    return refuse({sqlstate::kFeatureNotSupported, "a pipeline wrote on one shard before a Flush, and then touches another",
+                   "Use BEGIN, or send a Sync between them."});
+  if ((transaction_ == Transaction::open || transaction_ == Transaction::held) && !log_is_whole())
+    return refuse(cannot_go_on("it was begun, or a setting was changed in it, in a way that Weir cannot repeat on another server"));
+  decision_.scatter = true;
+}
+
+// What comes behind a BEGIN or COMMIT of the same pipeline is another transaction than what stood before. True: the batch now ends there, and
+// is planned again.
+bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
+  if (!decision_.scatter) return false;
+  const auto is_boundary = [](const Op& op) {
+    return op.type == 'E' && op.plan && (op.plan->verb == Verb::begin || op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback);
+  };
+  std::size_t at = index;
+  while (at > 0 && !is_boundary(ops_[at - 1])) --at;
+  if (at == 0) return false;
+  forget_plan();
+  end_batch_behind(at - 1, end);
+  return true;
 }
 
 void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
@@ -448,16 +482,10 @@ void Session::note_channels(const Plan& plan) {
             "The client knows what it said; SHOW LISTENERS in Weir's console shows the channels of all."});
 }
 
-// It runs on servers of its own, which the session's transaction knows nothing of: nothing of what that wrote would be seen. A transaction
-// that no server has heard of yet wrote nothing. (Whether it is READ COMMITTED, in which each statement has a snapshot of its own anyway, is
-// asked of the home shard.)
 void Session::count_in_scattered(const Plan& plan, const router::Arguments& arguments) {
   if (arguments.parameters.size() < plan.parameters) return use_shard(schema::kHomeShard);   // the server says what is wrong with it
-  const bool has_begun_only = transaction_ == Transaction::held && !set_locally_ && held_.size() == 1 && is_plain_begin(held_.front());
-  const bool uses_now = plan.scatter->uses_now || (plan.scatter->otherwise && plan.scatter->otherwise->uses_now);
-  const bool fits = !in_transaction() || (has_begun_only && !uses_now);
-  if (!fits || sequence_wrote_ || plan.effects != router::Effects{}) return refuse(plan.scatter->refusal);
-  decision_.scatter = true;
+  if (plan.verb == Verb::query && plan.effects != router::Effects{}) return refuse(plan.scatter->refusal);
+  spread_out();
 }
 
 // For read_your_writes: what a statement reads or writes, as narrowly as is certain.

@@ -15,6 +15,28 @@ namespace {
 
 constexpr std::uint64_t kPassed = 64 << 10;   // of a row, so that passing it on uncopied is worth it
 
+// May it matter to another server that the transaction comes to?
+bool is_logged(const router::Plan& plan) {
+  switch (plan.verb) {
+    case Verb::begin:
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
+    case Verb::set:
+    case Verb::set_local:
+    case Verb::set_transaction:
+    case Verb::reset:
+    case Verb::reset_all: return true;
+    case Verb::commit:
+    case Verb::rollback: return plan.chain;
+    case Verb::query:
+    case Verb::dml:
+    case Verb::utility:
+    case Verb::multi: return plan.effects.sets || plan.ends_transaction;
+    default: return false;
+  }
+}
+
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
 
@@ -394,15 +416,20 @@ std::string Session::text_of(const Op& op) const {
 // What a statement that succeeded changes in the session.
 void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
   follow_channels(plan.verb == Verb::commit && tag == "ROLLBACK" ? Verb::rollback : plan.verb, plan.setting);
+  if (is_logged(plan)) log_statement(plan, text_of(op));
   switch (plan.verb) {
     case Verb::set: return settings_.set(plan.setting, text_of(op));
     case Verb::set_local: set_locally_ = in_transaction(); return;
-    case Verb::reset:
-      lost_by_reset_ += settings_.reset(plan.setting);
+    case Verb::reset: {
+      const std::string lost = settings_.reset(plan.setting);
+      if (!lost.empty() && !held_.empty()) held_.push_back(lost);
+      lost_by_reset_ += lost;
       if (!lost_by_reset_.empty()) lost_by_reset_ += ";";
       return;
+    }
     case Verb::reset_all:
       lost_by_reset_ = settings_.reset_all();
+      if (!lost_by_reset_.empty() && !held_.empty()) held_.push_back(lost_by_reset_);
       return;
     case Verb::savepoint: return settings_.savepoint(plan.setting);
     case Verb::release_savepoint: return settings_.release(plan.setting);

@@ -166,7 +166,7 @@ void Session::translate_named(std::size_t index, ByteView message) {
   pass_on(message);
 }
 
-// BEGIN and what was said after it, now that a shard is known. Their errors put the server's transaction in state E by themselves,
+// BEGIN and what was said after it, now that a shard is known; they stay as the transaction's log. Their errors put the server's transaction in state E by themselves,
 // and what follows is refused. A BEGIN with options may fail before there is a transaction: a plain one goes before it.
 void Session::send_held_begin() {
   std::string sql;
@@ -175,7 +175,6 @@ void Session::send_held_begin() {
   wire::write_query(to_server_, sql);
   expected_.push({Expect::query, true, 0});
   server_->unnamed_statement = 0;
-  held_.clear();
 }
 
 // The server's transaction is to fail at this place with an error that the client is told as the proxy's.

@@ -15,9 +15,9 @@ constexpr SqlState kTransactionTimeout{"25P04"};
 void Session::arm_idle_timer() {
   const SessionLimits& limits = pools_->limits;
   const TimePoint now = worker_.loop().now();
-  if (!in_transaction() && !mid_sequence_)
+  if (!in_transaction() && !mid_sequence_ && !spread_)
     timer_.arm(Deadline::after(now, limits.client_idle));
-  else if (server_)
+  else if (server_ || spread_)
     timer_.arm(std::min(Deadline::after(now, limits.idle_transaction), Deadline::after(transaction_sent_at_, limits.transaction)));
   else
     timer_.cancel();   // it holds nothing that others wait for
@@ -26,7 +26,7 @@ void Session::arm_idle_timer() {
 void Session::idle_too_long() {
   const SessionLimits& limits = pools_->limits;
   const TimePoint now = worker_.loop().now();
-  if (!in_transaction() && !mid_sequence_) {
+  if (!in_transaction() && !mid_sequence_ && !spread_) {
     database_->stats.timed_out(Timeout::client_idle);
     fatal({kIdleSessionTimeout, "terminating connection due to idle-session timeout", "See pool.client_idle_timeout."});
   } else if (Deadline::after(transaction_sent_at_, limits.transaction).passed(now)) {

@@ -86,6 +86,8 @@ class SessionSettings {
   void rollback();
 
   [[nodiscard]] const SettingsRef& current() const { return current_; }
+  // Those of before the transaction.
+  [[nodiscard]] const SettingsRef& committed() const { return committed_; }
   // Nothing is set but the start-up parameters.
   [[nodiscard]] bool at_start() const { return current_ == startup_; }
 

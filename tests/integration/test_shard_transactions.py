@@ -1,0 +1,469 @@
+"""Transactions over several shards: they commit or roll back as a whole, and look to the client like those of one PostgreSQL.
+
+Table `users` has one row of each key; its `name` holds a number that transactions move from one user to another, so that the sum over all
+shards must stay what it was.
+"""
+import contextlib
+import threading
+
+import psycopg
+import psycopg2
+import psycopg2.errors
+import pytest
+
+import harness
+import sharded
+import wire_client as wire
+
+AMOUNT = 100
+
+
+@pytest.fixture(scope="module")
+def keys(clusters):
+    return sharded.spread_keys(clusters, per_shard=2)
+
+
+@pytest.fixture(scope="module")
+def pair(keys):
+    return {"a": keys[0][0], "b": keys[1][0], "c": keys[2][0], "d": keys[3][0], "a2": keys[0][1], "b2": keys[1][1]}
+
+
+@pytest.fixture
+def proxy(clusters, start_weir):
+    return start_weir([harness.database_toml(clusters, replicas=False)], pool={"size": 4})
+
+
+@pytest.fixture(autouse=True)
+def accounts(clusters, keys):
+    """One row a key with the same amount, before; nothing prepared and nothing idle in a transaction, after."""
+    for shard, of in enumerate(keys):
+        clusters.psql("DELETE FROM users; INSERT INTO users (id, name) VALUES " + ", ".join(f"({k}, '{AMOUNT}')" for k in of), shard=shard)
+    yield
+    harness.wait_for(lambda: set(clusters.everywhere("SELECT count(*) FROM pg_prepared_xacts")) == {"0"}, "no prepared transaction to be left")
+    harness.wait_for(lambda: set(clusters.everywhere(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")) == {"0"}, "nobody to be idle in a transaction")
+
+
+def amounts(clusters, keys):
+    found = {}
+    for shard in range(len(keys)):
+        for line in clusters.psql("SELECT id, name FROM users", shard=shard).splitlines():
+            key, name = line.split("|")
+            found[int(key)] = int(name)
+    return found
+
+
+def add(key, amount):
+    return f"UPDATE users SET name = (name::int + {amount})::text WHERE id = {key}"
+
+
+def moved(clusters, keys, **by):
+    """Asserts that nothing but these amounts (by key) differs from the beginning."""
+    wanted = {k: AMOUNT for shard in keys for k in shard}
+    for key, amount in by.get("by", {}).items():
+        wanted[key] += amount
+    assert amounts(clusters, keys) == wanted
+
+
+@contextlib.contextmanager
+def connected(proxy, **how):
+    connection = proxy.connect(**how)
+    try:
+        yield connection, connection.cursor()
+    finally:
+        connection.close()
+
+
+# --- a transfer, by every way to say it
+
+
+def test_a_transfer_commits_on_both_shards(proxy, clusters, keys, pair):
+    with connected(proxy, autocommit=False) as (connection, cursor):
+        cursor.execute(add(pair["a"], -10))
+        cursor.execute(add(pair["b"], 10))
+        assert cursor.statusmessage == "UPDATE 1"
+        connection.commit()
+    moved(clusters, keys, by={pair["a"]: -10, pair["b"]: 10})
+
+
+def test_a_transfer_is_rolled_back_on_both_shards(proxy, clusters, keys, pair):
+    with connected(proxy, autocommit=False) as (connection, cursor):
+        cursor.execute(add(pair["a"], -10))
+        cursor.execute(add(pair["b"], 10))
+        connection.rollback()
+        cursor.execute(add(pair["b"], 3))
+        cursor.execute(add(pair["a"], -3))
+        connection.commit()
+    moved(clusters, keys, by={pair["a"]: -3, pair["b"]: 3})
+
+
+@pytest.mark.parametrize("prepare", (False, True))
+def test_a_transfer_by_the_extended_protocol(proxy, clusters, keys, pair, prepare):
+    with psycopg.connect(proxy.dsn()) as connection:
+        for key, amount in ((pair["c"], -7), (pair["d"], 4), (pair["a"], 3)):
+            found = connection.execute("UPDATE users SET name = (name::int + %s)::text WHERE id = %s RETURNING name", (amount, key), prepare=prepare)
+            assert found.fetchall() == [(str(AMOUNT + amount),)]
+        connection.commit()
+    moved(clusters, keys, by={pair["c"]: -7, pair["d"]: 4, pair["a"]: 3})
+
+
+def test_a_transfer_in_a_pipeline_with_its_begin_and_commit(proxy, clusters, keys, pair):
+    with wire.WireClient(proxy.port) as client:
+        got = client.ask(wire.run("BEGIN") + wire.run(add(pair["a"], -10)) + wire.run(add(pair["b"], 10)) + wire.run("COMMIT") + wire.sync())
+        assert (got.tags, got.errors, got.status) == (["BEGIN", "UPDATE 1", "UPDATE 1", "COMMIT"], [], "I")
+        moved(clusters, keys, by={pair["a"]: -10, pair["b"]: 10})
+        got = client.ask(wire.run("BEGIN") + wire.run(add(pair["a"], -10)) + wire.run(add(pair["b"], 10)) + wire.sync())
+        assert (got.tags, got.errors, got.status) == (["BEGIN", "UPDATE 1", "UPDATE 1"], [], "T")
+        got = client.ask(wire.run("ROLLBACK") + wire.sync())
+        assert (got.tags, got.status) == (["ROLLBACK"], "I")
+    moved(clusters, keys, by={pair["a"]: -10, pair["b"]: 10})
+
+
+def test_a_pipeline_outside_of_a_block_is_one_transaction(proxy, clusters, keys, pair):
+    with psycopg.connect(proxy.dsn(), autocommit=True) as connection:
+        with connection.pipeline():
+            connection.execute("UPDATE users SET name = '90' WHERE id = %s", (pair["a"],))
+            connection.execute("UPDATE users SET name = '110' WHERE id = %s", (pair["b"],))
+    moved(clusters, keys, by={pair["a"]: -10, pair["b"]: 10})
+    with wire.WireClient(proxy.port) as client:
+        for bad in ("SELECT 1/0", f"UPDATE users SET id = 1/0 WHERE id = {pair['b']}", "SELEC"):
+            got = client.ask(wire.run(add(pair["c"], 1)) + wire.run(add(pair["d"], -1)) + wire.run(bad) + wire.run(add(pair["c"], 1)) + wire.sync())
+            assert (got.tags, len(got.errors), got.status) == (["UPDATE 1", "UPDATE 1"], 1, "I"), bad
+        got = client.ask(wire.run(add(pair["c"], 1)) + wire.run(add(pair["d"], -1)) + wire.sync())
+        assert (got.tags, got.status) == (["UPDATE 1", "UPDATE 1"], "I")
+    moved(clusters, keys, by={pair["a"]: -10, pair["b"]: 10, pair["c"]: 1, pair["d"]: -1})
+
+
+def test_a_second_transaction_behind_commit_in_one_pipeline(proxy, clusters, keys, pair):
+    def block(*statements, end):
+        return wire.run("BEGIN") + b"".join(wire.run(s) for s in statements) + wire.run(end)
+
+    with wire.WireClient(proxy.port) as client:
+        got = client.ask(block(add(pair["a"], -1), add(pair["b"], 1), end="COMMIT") + block(add(pair["c"], -1), add(pair["a"], 1), end="ROLLBACK") +
+                         block(add(pair["d"], 5), end="COMMIT") + block(add(pair["a"], 1), add(pair["c"], 1), end="COMMIT") + wire.sync())
+        assert (got.errors, got.status) == ([], "I")
+        assert got.tags == ["BEGIN", "UPDATE 1", "UPDATE 1", "COMMIT", "BEGIN", "UPDATE 1", "UPDATE 1", "ROLLBACK",
+                            "BEGIN", "UPDATE 1", "COMMIT", "BEGIN", "UPDATE 1", "UPDATE 1", "COMMIT"]
+    moved(clusters, keys, by={pair["b"]: 1, pair["d"]: 5, pair["c"]: 1})
+
+
+def test_its_own_writes_are_seen_by_selects_over_all_shards(proxy, clusters, keys, pair):
+    with connected(proxy, autocommit=False) as (connection, cursor), connected(proxy) as (_, other):
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute("SELECT count(*), sum(name::int) FROM users")
+        assert cursor.fetchone() == (8, 8 * AMOUNT + 1)
+        cursor.execute(f"INSERT INTO users (id, name) VALUES ({2 ** 40 + 1}, '5')")
+        cursor.execute("SELECT id FROM users ORDER BY id DESC LIMIT 1")
+        assert cursor.fetchone() == (2 ** 40 + 1,)
+        other.execute("SELECT sum(name::int) FROM users")
+        assert other.fetchone() == (8 * AMOUNT,)
+        connection.rollback()
+    moved(clusters, keys)
+
+
+def test_now_is_the_same_in_all_statements_over_the_shards(proxy, pair):
+    with connected(proxy, autocommit=False) as (_, cursor):
+        cursor.execute(f"SELECT now() FROM users WHERE id = {pair['a']}")
+        began = cursor.fetchone()[0]
+        for _ in range(2):
+            cursor.execute("SELECT DISTINCT now() FROM users")
+            assert cursor.fetchall() == [(began,)]
+
+
+# --- errors
+
+
+@pytest.mark.parametrize("bad, code", [("UPDATE users SET name = (1/0)::text WHERE id = {b}", "22012"), ("UPDATE users SET nothing = 1 WHERE id = {b}", "42703"),
+                                       ("INSERT INTO users (id, name) VALUES ({b}, 'x')", "23505"), ("SELECT lastval()", "0A000"),
+                                       ("SELECT set_config('app.x', '1', false)", "0A000"), ("CREATE TEMP TABLE t (i int)", "0A000"),
+                                       ("SELECT 1/0 FROM users", "22012")])
+def test_an_error_fails_the_whole_transaction(proxy, clusters, keys, pair, bad, code):
+    with connected(proxy) as (connection, cursor):
+        cursor.execute("BEGIN")
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute(add(pair["b"], 1))
+        with pytest.raises(psycopg2.Error) as error:
+            cursor.execute(bad.format(**pair))
+        assert error.value.pgcode == code
+        for refused in (f"SELECT 1 FROM users WHERE id = {pair['a']}", "SELECT count(*) FROM users", "SELECT 1", "SAVEPOINT s", "SET work_mem = '1MB'"):
+            with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+                cursor.execute(refused)
+            assert connection.info.transaction_status == 3
+        cursor.execute("COMMIT")
+        assert (cursor.statusmessage, connection.info.transaction_status) == ("ROLLBACK", 0)
+    moved(clusters, keys)
+
+
+def test_a_deferred_constraint_at_commit_undoes_all(proxy, clusters, keys, pair):
+    clusters.psql("ALTER TABLE users ADD CONSTRAINT later UNIQUE (email) DEFERRABLE INITIALLY DEFERRED", shard=1)
+    try:
+        with connected(proxy, autocommit=False) as (connection, cursor):
+            cursor.execute(add(pair["a"], 1))
+            for key in (pair["b"], pair["b2"]):
+                cursor.execute(f"UPDATE users SET email = 'same' WHERE id = {key}")
+            with pytest.raises(psycopg2.errors.UniqueViolation) as error:
+                connection.commit()
+            assert error.value.diag.constraint_name == "later"
+            assert connection.info.transaction_status == 0
+    finally:
+        clusters.psql("ALTER TABLE users DROP CONSTRAINT later", shard=1)
+    moved(clusters, keys)
+
+
+def test_a_lost_server_leaves_nothing_but_rollback(proxy, clusters, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        cursor.execute("BEGIN")
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute("SAVEPOINT s")
+        cursor.execute(add(pair["b"], 1))
+        clusters.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'", shard=1)
+        with pytest.raises(psycopg2.Error) as error:
+            cursor.execute(add(pair["b"], 1))
+        assert error.value.pgcode in ("08006", "57P01")
+        for refused in ("SELECT 1", "ROLLBACK TO s"):
+            with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+                cursor.execute(refused)
+        cursor.execute("ROLLBACK")
+        assert connection.info.transaction_status == 0
+        cursor.execute("SELECT count(*) FROM users")
+        assert cursor.fetchone() == (8,)
+    moved(clusters, keys)
+
+
+def test_a_server_lost_before_commit_rolls_all_back(proxy, clusters, keys, pair):
+    with connected(proxy, autocommit=False) as (connection, cursor):
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute(add(pair["b"], 1))
+        clusters.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'", shard=1)
+        with pytest.raises(psycopg2.Error) as error:
+            connection.commit()
+        assert error.value.pgcode in ("08006", "57P01")
+        assert connection.info.transaction_status == 0
+    moved(clusters, keys)
+
+
+# --- savepoints
+
+
+def test_savepoints_of_before_and_after_the_second_shard(proxy, clusters, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        def run(*statements):
+            for sql in statements:
+                cursor.execute(sql)
+
+        run("BEGIN", "SAVEPOINT zero", add(pair["a"], 1), "SAVEPOINT one", add(pair["a"], 10), add(pair["b"], 10), "ROLLBACK TO one")
+        run("SAVEPOINT two", add(pair["b"], 2), add(pair["c"], 2), "SAVEPOINT three", add(pair["d"], 20), "RELEASE two")
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            run(add(pair["c"], "1/0"))
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            run(add(pair["a"], 1))
+        with pytest.raises(psycopg2.Error):
+            run("ROLLBACK TO three")   # released with two
+        run("ROLLBACK TO one", add(pair["c"], 3), "SAVEPOINT four", add(pair["b"], 1))
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            run("SELECT lastval()")
+        run("ROLLBACK TO four", add(pair["d"], -4), "RELEASE one", "COMMIT")
+        assert cursor.statusmessage == "COMMIT"
+    moved(clusters, keys, by={pair["a"]: 1, pair["c"]: 3, pair["d"]: -4})
+
+
+def test_rolling_back_to_the_first_savepoint_undoes_every_shard(proxy, clusters, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        for sql in ("BEGIN", "SAVEPOINT s", add(pair["a"], 1), add(pair["b"], 1), "ROLLBACK TO s", "COMMIT"):
+            cursor.execute(sql)
+        moved(clusters, keys)
+        for sql in ("BEGIN", add(pair["a"], 1), "SAVEPOINT s", "SAVEPOINT s", add(pair["b"], 1), "RELEASE s", "ROLLBACK TO s", add(pair["c"], 1), "COMMIT"):
+            cursor.execute(sql)
+    moved(clusters, keys, by={pair["a"]: 1, pair["c"]: 1})
+
+
+# --- settings
+
+
+def everywhere(cursor, setting, keys):
+    """What every shard of the transaction says."""
+    found = []
+    for shard in keys:
+        cursor.execute(f"SELECT current_setting('{setting}', true) FROM users WHERE id = {shard[0]}")
+        found.append(cursor.fetchone()[0])
+    return found
+
+
+def test_settings_of_the_transaction_are_on_every_shard(proxy, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        cursor.execute("SET work_mem = '1MB'")
+        for sql in ("BEGIN", "SET LOCAL work_mem = '2MB'", add(pair["a"], 1), "SET LOCAL app.who = 'me'", "SET statement_timeout = '77s'"):
+            cursor.execute(sql)
+        assert everywhere(cursor, "work_mem", keys) == ["2MB"] * 4
+        assert everywhere(cursor, "app.who", keys) == ["me"] * 4
+        assert everywhere(cursor, "statement_timeout", keys) == ["77s"] * 4
+        for sql in ("SAVEPOINT s", "SET LOCAL work_mem = '3MB'", "SET TimeZone = 'Asia/Tokyo'"):
+            cursor.execute(sql)
+        assert everywhere(cursor, "work_mem", keys) == ["3MB"] * 4
+        cursor.execute("ROLLBACK TO s")
+        assert everywhere(cursor, "work_mem", keys) == ["2MB"] * 4
+        assert len(set(everywhere(cursor, "TimeZone", keys))) == 1 and "Asia/Tokyo" not in everywhere(cursor, "TimeZone", keys)
+        cursor.execute("RESET work_mem")
+        cursor.execute("SET extra_float_digits = 0")
+        cursor.execute("COMMIT")
+        assert everywhere(cursor, "statement_timeout", keys) == ["77s"] * 4
+        assert everywhere(cursor, "extra_float_digits", keys) == ["0"] * 4
+        assert "1MB" not in everywhere(cursor, "work_mem", keys)
+
+
+def test_settings_of_a_transaction_that_was_rolled_back_are_nobodys(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False)], pool={"size": 1})
+    with connected(proxy) as (_, cursor), connected(proxy) as (_, other):
+        for sql in ("SET work_mem = '1MB'", "BEGIN", add(pair["a"], 1), "SET work_mem = '2MB'", add(pair["b"], 1), "SET statement_timeout = '77s'", "SET LOCAL app.who = 'me'",
+                    add(pair["c"], 1), "ROLLBACK"):
+            cursor.execute(sql)
+        assert "77s" not in everywhere(other, "statement_timeout", keys)
+        assert not {"1MB", "2MB"} & set(everywhere(other, "work_mem", keys))
+        assert not any(everywhere(other, "app.who", keys))
+        assert everywhere(other, "lock_timeout", keys) == ["0"] * 4
+        assert everywhere(cursor, "work_mem", keys) == ["1MB"] * 4
+        assert everywhere(cursor, "statement_timeout", keys) == ["0"] * 4
+
+
+def test_a_transaction_chained_to_one_over_shards(proxy, clusters, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        for sql in ("BEGIN READ WRITE", add(pair["a"], 1), add(pair["b"], 1), "COMMIT AND CHAIN"):
+            cursor.execute(sql)
+        assert (cursor.statusmessage, connection.info.transaction_status) == ("COMMIT", 2)
+        moved(clusters, keys, by={pair["a"]: 1, pair["b"]: 1})
+        for sql in (add(pair["c"], 1), add(pair["d"], 1), "ROLLBACK AND CHAIN"):
+            cursor.execute(sql)
+        assert (cursor.statusmessage, connection.info.transaction_status) == ("ROLLBACK", 2)
+        cursor.execute("COMMIT")
+        assert connection.info.transaction_status == 0
+    moved(clusters, keys, by={pair["a"]: 1, pair["b"]: 1})
+
+
+# --- isolation
+
+
+@pytest.mark.parametrize("begin, code", [("BEGIN ISOLATION LEVEL REPEATABLE READ", "0A000"), ("BEGIN ISOLATION LEVEL SERIALIZABLE", "0A000"),
+                                         ("BEGIN ISOLATION LEVEL READ COMMITTED", None), ("START TRANSACTION", None)])
+def test_isolation_over_two_shards(proxy, clusters, keys, pair, begin, code):
+    with connected(proxy) as (connection, cursor):
+        cursor.execute(begin)
+        cursor.execute(add(pair["a"], 1))
+        if code:
+            with pytest.raises(psycopg2.errors.FeatureNotSupported) as error:
+                cursor.execute(add(pair["b"], 1))
+            assert error.value.diag.message_hint
+            cursor.execute("ROLLBACK")
+        else:
+            cursor.execute(add(pair["b"], 1))
+            cursor.execute("COMMIT")
+    moved(clusters, keys, by={} if code else {pair["a"]: 1, pair["b"]: 1})
+
+
+def test_repeatable_read_where_each_shard_may_have_its_own_snapshot(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False, sharding={"multi_shard_snapshot": "per_shard"})])
+    with connected(proxy) as (connection, cursor), connected(proxy) as (_, other):
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT sum(name::int) FROM users")
+        before = cursor.fetchone()
+        other.execute(add(pair["a"], 1))
+        cursor.execute("SELECT sum(name::int) FROM users")
+        assert cursor.fetchone() == before
+        cursor.execute("COMMIT")
+        cursor.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            cursor.execute("SELECT sum(name::int) FROM users")
+        cursor.execute("ROLLBACK")
+
+
+# --- waiting
+
+
+def test_a_deadlock_over_shards_ends_by_lock_timeout(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False, sharding={"multi_shard_lock_timeout": "700ms"})])
+    with connected(proxy, autocommit=False) as (one, cursor), connected(proxy, autocommit=False) as (two, other):
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute(add(pair["c"], 1))
+        other.execute(add(pair["b"], 1))
+        outcome = {}
+
+        def wait():
+            try:
+                other.execute(add(pair["a"], 1))
+                two.commit()
+            except psycopg2.Error as error:
+                outcome["two"] = error
+                two.rollback()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        try:
+            cursor.execute(add(pair["b"], 1))
+            one.commit()
+        except psycopg2.Error as error:
+            outcome["one"] = error
+            one.rollback()
+        waiting.join(20)
+        assert outcome and all(e.pgcode == "55P03" and "shards" in e.diag.message_hint for e in outcome.values())
+
+
+def test_the_clients_own_lock_timeout_stands(proxy, keys, pair):
+    with connected(proxy) as (_, cursor):
+        for sql in ("BEGIN", "SET LOCAL lock_timeout = '321ms'", add(pair["a"], 1), add(pair["b"], 1)):
+            cursor.execute(sql)
+        assert everywhere(cursor, "lock_timeout", keys) == ["321ms"] * 4
+        cursor.execute("ROLLBACK")
+        for sql in ("BEGIN", "SAVEPOINT s", add(pair["a"], 1), add(pair["b"], 1)):
+            cursor.execute(sql)
+        assert everywhere(cursor, "lock_timeout", keys) == ["5s"] * 4
+        cursor.execute("ROLLBACK TO s")
+        assert everywhere(cursor, "lock_timeout", keys) == ["5s"] * 4
+
+
+# --- its life
+
+
+def test_a_client_that_goes_rolls_back_everywhere(proxy, clusters, keys, pair):
+    connection = proxy.connect(autocommit=False)
+    cursor = connection.cursor()
+    cursor.execute(add(pair["a"], 1))
+    cursor.execute(add(pair["b"], 1))
+    assert [c["state"] for c in proxy.console("SHOW CLIENTS") if c["database"] == "app"] == ["idle in transaction"]
+    connection.close()
+    harness.wait_for(lambda: {b["active"] for b in proxy.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")
+    moved(clusters, keys)
+
+
+def test_a_client_that_goes_in_the_middle_of_a_statement(proxy, clusters, keys, pair):
+    with wire.WireClient(proxy.port) as client:
+        client.ask(wire.query("BEGIN"))
+        client.ask(wire.query(add(pair["a"], 1)))
+        client.ask(wire.query(add(pair["b"], 1)))
+        client.send(wire.query(f"SELECT pg_sleep(60) FROM users WHERE id = {pair['b']}"))
+        harness.wait_for(lambda: clusters.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'", shard=1) == "1", "the statement to run")
+    harness.wait_for(lambda: {b["active"] for b in proxy.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")
+    moved(clusters, keys)
+
+
+def test_a_cancel_reaches_the_statement(proxy, clusters, keys, pair):
+    with wire.WireClient(proxy.port) as client:
+        for sql in ("BEGIN", add(pair["a"], 1), add(pair["b"], 1), "SAVEPOINT s"):
+            client.ask(wire.query(sql))
+        client.send(wire.query(f"SELECT pg_sleep(60) FROM users WHERE id = {pair['b']}"))
+        harness.wait_for(lambda: clusters.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'", shard=1) == "1", "the statement to run")
+        client.cancel()
+        got = client.read_to_ready()
+        assert (got.errors, got.status) == (["57014"], "E")
+        assert client.query("ROLLBACK TO s").tags == ["ROLLBACK"]
+        got = client.query("COMMIT")
+        assert (got.tags, got.status) == (["COMMIT"], "I")
+    moved(clusters, keys, by={pair["a"]: 1, pair["b"]: 1})
+
+
+def test_idle_in_a_transaction_for_too_long(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False)], pool={"idle_transaction_timeout": "300ms"})
+    with wire.WireClient(proxy.port) as client:
+        for sql in ("BEGIN", add(pair["a"], 1), add(pair["b"], 1)):
+            client.ask(wire.query(sql))
+        assert client.at_end().errors == ["25P03"]
+    harness.wait_for(lambda: {b["active"] for b in proxy.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")
+    moved(clusters, keys)
