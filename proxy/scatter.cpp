@@ -233,7 +233,7 @@ std::optional<Error> Scatter::does_not_fit(const router::Plan& plan) const {
   if (e.pins || e.holds)
     return not_over_shards("what stays on a server behind it (a temporary table, a session's advisory lock, a cursor WITH HOLD)",
                            "Make it in a transaction of its own.");
-  if (e.sets) return not_over_shards("a setting changed by set_config() or the like", "Use SET or SET LOCAL, which Weir gives to every shard.");
+  if (e.sets || e.sets_locally) return not_over_shards("a setting changed by set_config() or the like", "Use SET or SET LOCAL, which Weir gives to every shard.");
   if (e.needs_clean && !e.soft) return not_over_shards("currval() or lastval()", "Use INSERT ... RETURNING, or nextval().");
   return std::nullopt;
 }

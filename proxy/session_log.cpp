@@ -59,7 +59,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::query:
     case Verb::dml:
     case Verb::utility:
-      if ((plan.ends_transaction || plan.effects.sets) && !held_.empty() && !held_.back().empty()) held_.emplace_back(kUnknown);
+      if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !held_.empty() && !held_.back().empty()) held_.emplace_back(kUnknown);
       return;
     case Verb::empty:
     case Verb::copy_from:

@@ -104,8 +104,9 @@ void Session::plan_batch(BatchEnd& end) {
   refresh_context();
   for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
     decision_.error_at = i;
+    const bool was_scattered = decision_.scatter;
     plan_op(i);
-    if (cut_at_boundary(i, end)) {
+    if (!was_scattered && decision_.scatter && cut_at_boundary(i, end)) {
       i = kBeforeFirst;
     } else if (ops_[i].type == 'E' && ops_[i].plan) {
       const Verb verb = ops_[i].plan->verb;
@@ -426,7 +427,6 @@ void Session::spread_out() {
 // What comes behind a BEGIN or COMMIT of the same pipeline is another transaction than what stood before. True: the batch now ends there, and
 // is planned again.
 bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
-  if (!decision_.scatter) return false;
   const auto is_boundary = [](const Op& op) {
     return op.type == 'E' && op.plan && (op.plan->verb == Verb::begin || op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback);
   };

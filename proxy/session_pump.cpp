@@ -32,7 +32,7 @@ bool is_logged(const router::Plan& plan) {
     case Verb::query:
     case Verb::dml:
     case Verb::utility:
-    case Verb::multi: return plan.effects.sets || plan.ends_transaction;
+    case Verb::multi: return plan.effects.sets || plan.effects.sets_locally || plan.ends_transaction;
     default: return false;
   }
 }
