@@ -100,6 +100,8 @@ constexpr Row<Pool> kPool[]{
                         "More server connections for each backend and user, once a client has waited for `reserve_timeout`."),
     row<&Pool::reserve_timeout>("reserve_timeout", {.limits = {.min = 0, .max = kDay}},
                                 "How long a client waits before the reserve is opened for it."),
+    row<&Pool::enlist_reserve>("enlist_reserve", {.limits = {.min = 0, .max = kMaxConnections}, .unit = "connections"},
+                               "More server connections for each backend and user, while a transaction over several shards waits that holds servers of others."),
     row<&Pool::max_per_backend>(
         "max_per_backend", {.limits = {.min = 1, .max = kMaxConnections}, .unit = "connections"},
         "Hard bound of connections to one PostgreSQL server (host and port), over all its databases and users. "
@@ -305,10 +307,7 @@ constexpr LaterKey kLater[]{
     {"", "stats", "", "leave the table out"},
     {"", "limits", "", "leave the table out"},
     {"", "catalog", "", "the bucket map is the one in this file; leave the key out"},
-    {"pool", "enlist_reserve", "0", "leave the key out"},
     {"database", "catalog", "", "the bucket map is the one in this file; leave the key out"},
-    {"database.sharding", "multi_shard_snapshot", "", "a transaction stays on one shard; leave the key out"},
-    {"database.sharding", "multi_shard_lock_timeout", "", "a transaction stays on one shard; leave the key out"},
     {"database.sharding", "map_lease", "", "the bucket map is the one in this file; leave the key out"},
     {"database.table", "default_key", "", "let each INSERT carry its key"},
     {"database.reads", "in_transaction", "\"primary\"", "transactions always read from the primary"},

@@ -104,6 +104,7 @@ struct Pool {
   unsigned min = 0;
   unsigned reserve = 0;               // more of them once a client has waited for reserve_timeout
   Millis reserve_timeout{5'000};
+  unsigned enlist_reserve = 2;        // more of them for transactions that hold servers of other shards already
   unsigned max_per_backend = 80;      // hard bound per PostgreSQL database server, over all users
   Millis wait_timeout{30'000};        // in the queue; then 53300
   Millis wait_notify{5'000};          // in the queue; then a NOTICE

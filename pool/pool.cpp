@@ -60,7 +60,7 @@ Server* Pool::acquire(Request& request, TimePoint now) {
       request.error = closed_by_reload(name_);
       return nullptr;
     }
-    if (!paused_ && waiting_ == 0) {
+    if ((!paused_ && waiting_ == 0) || (request.first && first_waiting_ == 0)) {   // PAUSE waits for what holds servers
       server = find_idle(request.worker, request.settings);
       if (!server) server = steal_idle(request.worker);
     }
@@ -116,7 +116,7 @@ void Pool::release(Server* server, TimePoint now) {
     if (why) {
       remove_server(server, later, *why, now);
       open_more(later, now);
-    } else if (Request* next = paused_ ? nullptr : next_request(server->worker, now)) {
+    } else if (Request* next = paused_ && first_waiting_ == 0 ? nullptr : next_request(server->worker, now)) {
       grant(*next, server, static_cast<int>(server->worker));
       keep_place();
     } else {
@@ -211,6 +211,12 @@ bool Pool::try_pin(unsigned limit) {
 bool Pool::wanted() const {
   std::lock_guard lock(mutex_);
   return waiting_ > 0;
+}
+
+unsigned Pool::all_in_use() const {
+  std::lock_guard lock(mutex_);
+  const bool none_comes = idle_ == 0 && opening_ == 0 && all_.size() >= most();
+  return none_comes ? static_cast<unsigned>(all_.size()) : 0;
 }
 
 bool Pool::paused() const {

@@ -46,6 +46,7 @@ struct PoolSettings {
   unsigned min = 0;
   unsigned reserve = 0;                                     // more than `size` while somebody has waited for reserve_timeout
   Duration reserve_timeout = std::chrono::seconds(5);
+  unsigned enlist_reserve = 0;                              // more again, while somebody waits who is to come first
   Duration refusal_pause = std::chrono::seconds(1);         // no login for so long after one was refused for good
   Duration connect_timeout = std::chrono::seconds(15);
   Duration idle_timeout = std::chrono::minutes(10);   // zero: never
@@ -59,6 +60,7 @@ struct Request {
   unsigned worker = 0;
   std::uint64_t client = 0;
   const void* settings = nullptr;    // an idle server with these settings is preferred
+  bool first = false;                // it holds servers for which others wait: before all that hold none, also from PoolSettings::enlist_reserve
 
   Held<Error> error;                 // why it no longer waits and got nothing
   TimePoint since{};
@@ -145,6 +147,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void unpin() { pinned_.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] unsigned pinned() const { return pinned_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool wanted() const;   // somebody waits
+  // All that it may open is in use: nobody is served before somebody gives one back. How many that are; 0: it is not so.
+  [[nodiscard]] unsigned all_in_use() const;
   // Of them, those that would be given up for somebody who waits.
   void count_soft_pin(int change) { soft_pins_.fetch_add(static_cast<unsigned>(change), std::memory_order_relaxed); }
   [[nodiscard]] unsigned soft_pins() const { return soft_pins_.load(std::memory_order_relaxed); }
@@ -194,7 +198,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
  private:
   struct PerWorker {
     std::vector<Server*> idle;        // most recently used last
-    Request* queue_head = nullptr;    // oldest first
+    Request* queue_head = nullptr;    // those that come first, then the others; each oldest first
     Request* queue_tail = nullptr;
     Request* mail = nullptr;          // granted by another thread, not yet told
     bool mail_posted = false;
@@ -226,6 +230,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] unsigned waiting_since(TimePoint moment, unsigned at_most) const;
   void open_more(Later& later, TimePoint now);
   [[nodiscard]] bool wants_more(TimePoint now) const;
+  [[nodiscard]] std::size_t most() const;
   [[nodiscard]] Budget* take_bounds(TimePoint since);
   void give_back_bounds();
   void stand_in_line(Budget* refused);
@@ -257,6 +262,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   std::unordered_map<std::uint64_t, std::unique_ptr<Server>> all_;
   unsigned idle_ = 0;
   unsigned waiting_ = 0;
+  unsigned first_waiting_ = 0;      // of them, those that come first
   unsigned opening_ = 0;
   unsigned next_worker_ = 0;
   std::uint64_t generation_ = 1;

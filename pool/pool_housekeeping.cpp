@@ -51,7 +51,7 @@ std::optional<CloseReason> Pool::must_close(const Server& server, TimePoint now)
   if (retired_) return CloseReason::retired;
   if (server.generation != generation_) return CloseReason::renewed;
   if (now >= server.expires) return CloseReason::lifetime;
-  if (all_.size() > std::size_t{settings_.size} + settings_.reserve) return CloseReason::surplus;
+  if (all_.size() > most()) return CloseReason::surplus;
   if (std::any_of(bounds_.begin(), bounds_.end(), [](const auto& bound) { return bound->exceeded(); })) return CloseReason::surplus;
   return std::nullopt;
 }

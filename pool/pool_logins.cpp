@@ -30,14 +30,19 @@ bool Pool::wants_more(TimePoint now) const {
   const std::size_t have = total();
   if (have < std::min(settings_.min, settings_.size)) return true;
   if (opening_ >= waiting_) return false;
-  if (have < settings_.size) return true;
+  if (have < settings_.size || (opening_ < first_waiting_ && have < most())) return true;
   if (settings_.reserve == 0 || have >= std::size_t{settings_.size} + settings_.reserve) return false;
   return opening_ < waiting_since(now - settings_.reserve_timeout, settings_.size + settings_.reserve);
 }
 
+// Its size with its reserves; that of enlistments while somebody waits who is to come first.
+std::size_t Pool::most() const {
+  return std::size_t{settings_.size} + settings_.reserve + (first_waiting_ > 0 ? settings_.enlist_reserve : 0);
+}
+
 void Pool::open_more(Later& later, TimePoint now) {
   Budget* refused = nullptr;
-  if (!retired_ && !paused_ && now >= retry_at_ && wants_more(now)) {
+  if (!retired_ && (!paused_ || first_waiting_ > 0) && now >= retry_at_ && wants_more(now)) {
     const TimePoint since = oldest_arrival();
     while (!refused && wants_more(now)) {
       refused = take_bounds(since);
@@ -98,7 +103,7 @@ void Pool::add_server(LoggedIn in, TimePoint now, Later& later) {
   Server* s = server.get();
   all_.emplace(s->id, std::move(server));
   if (retired_) return remove_server(s, later, CloseReason::retired, now);
-  Request* request = paused_ ? nullptr : next_request(kNoWorker, now);
+  Request* request = paused_ && first_waiting_ == 0 ? nullptr : next_request(kNoWorker, now);
   if (request) return grant(*request, s, -1);
   const unsigned worker = next_worker_++ % per_worker_.size();
   if (auto attached = s->attach(host_.loop(worker)); !attached) return remove_server(s, later, CloseReason::lost, now);

@@ -8,11 +8,14 @@ namespace weir::pool {
 void Pool::enqueue(Request& request) {
   auto& q = per_worker_[request.worker];
   request.state.store(Request::State::queued, std::memory_order_relaxed);
-  request.next = nullptr;
-  request.prev = q.queue_tail;
-  (q.queue_tail ? q.queue_tail->next : q.queue_head) = &request;
-  q.queue_tail = &request;
+  Request* next = request.first ? q.queue_head : nullptr;
+  while (next && next->first) next = next->next;
+  request.next = next;
+  request.prev = next ? next->prev : q.queue_tail;
+  (request.prev ? request.prev->next : q.queue_head) = &request;
+  (next ? next->prev : q.queue_tail) = &request;
   ++waiting_;
+  if (request.first) ++first_waiting_;
   backend_->in_use.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -22,6 +25,7 @@ void Pool::leave_queue(Request& request) {
   (request.next ? request.next->prev : q.queue_tail) = request.prev;
   request.prev = request.next = nullptr;
   --waiting_;
+  if (request.first) --first_waiting_;
 }
 
 void Pool::leave_mail(Request& request) {
@@ -30,21 +34,27 @@ void Pool::leave_mail(Request& request) {
   request.prev = request.next = nullptr;
 }
 
-// The oldest of all workers, unless `near_worker`'s own oldest came at nearly the same time.
+// The oldest of all workers among those that come first, else among all; unless `near_worker`'s own oldest came at nearly the same time.
 Request* Pool::next_request(unsigned near_worker, TimePoint now) {
   if (waiting_ == 0) return nullptr;
   Request* oldest = nullptr;
-  for (auto& worker : per_worker_)
-    if (worker.queue_head && (!oldest || worker.queue_head->since < oldest->since)) oldest = worker.queue_head;
+  for (auto& worker : per_worker_) {
+    Request* head = worker.queue_head;
+    if (!head || (oldest && oldest->first && !head->first)) continue;
+    if (!oldest || head->since < oldest->since || (head->first && !oldest->first)) oldest = head;
+  }
   Request* near = near_worker < per_worker_.size() ? per_worker_[near_worker].queue_head : nullptr;
-  if (!near || near == oldest) return oldest;
+  if (!near || near == oldest || near->first != oldest->first) return oldest;
   return near->since - oldest->since <= slack(now - oldest->since) ? near : oldest;
 }
 
 TimePoint Pool::oldest_arrival() const {
   TimePoint oldest = TimePoint::max();
   for (const auto& worker : per_worker_)
-    if (worker.queue_head) oldest = std::min(oldest, worker.queue_head->since);
+    for (const Request* r = worker.queue_head; r; r = r->next) {
+      oldest = std::min(oldest, r->since);
+      if (!r->first) break;
+    }
   return oldest;
 }
 
@@ -52,7 +62,8 @@ TimePoint Pool::oldest_arrival() const {
 unsigned Pool::waiting_since(TimePoint moment, unsigned at_most) const {
   unsigned count = 0;
   for (const auto& worker : per_worker_)
-    for (const Request* r = worker.queue_head; r && r->since <= moment && count < at_most; r = r->next) ++count;
+    for (const Request* r = worker.queue_head; r && count < at_most && (r->first || r->since <= moment); r = r->next)
+      if (r->since <= moment) ++count;
   return count;
 }
 

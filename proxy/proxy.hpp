@@ -27,6 +27,7 @@
 #include "proxy/listeners.hpp"
 #include "proxy/session.hpp"
 #include "proxy/topology.hpp"
+#include "proxy/server_waits.hpp"
 #include "proxy/worker.hpp"
 #include "wire/startup.hpp"
 
@@ -134,6 +135,7 @@ class Proxy {
   // One step of a TLS handshake (up to milliseconds of CPU), on a thread where no client waits for it.
   void run_handshake(std::function<void()> step);
   [[nodiscard]] ListenHub& listen_hub() { return *listen_hub_; }
+  [[nodiscard]] ServerWaits& server_waits() { return server_waits_; }
   [[nodiscard]] ClientPlaces& client_places() { return client_places_; }
   // Counts a client that has sent its StartupMessage against max_clients. False: there are as many already.
   [[nodiscard]] bool admit_client();
@@ -178,6 +180,7 @@ class Proxy {
   Listeners listeners_;
   std::atomic<unsigned> clients_{0};
   ClientPlaces client_places_;
+  ServerWaits server_waits_;
   std::atomic<bool> stopping_{false};
   std::atomic<Phase> phase_{Phase::starting};
   Reloads reloads_;

@@ -25,6 +25,7 @@ pool::PoolSettings pool_settings(const config::Settings& s, const config::Databa
   p.min = std::min(d.pool_min.value_or(s.pool.min), p.size);
   p.reserve = choose(&config::PoolOverrides::pool_reserve, user, d, s.pool.reserve);
   p.reserve_timeout = s.pool.reserve_timeout;
+  p.enlist_reserve = d.sharding ? s.pool.enlist_reserve : 0;
   p.refusal_pause = s.health.recovery_time;
   p.connect_timeout = s.pool.connect_timeout;
   p.idle_timeout = s.pool.idle_timeout;

@@ -59,7 +59,13 @@ bool is_control(Verb verb) {
 }
 
 // What no server is told.
-bool is_local(Verb verb) { return verb == Verb::listen || verb == Verb::unlisten; }
+bool is_local(Verb verb) { return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::deallocate || verb == Verb::deallocate_all; }
+
+// FETCH does not say where its cursor is: it goes to the transaction's first server.
+bool declares_cursor(const router::Plan& plan, std::string_view sql) {
+  const auto first = sql.find_first_not_of(" \t\r\n");
+  return plan.verb == Verb::utility && first != std::string_view::npos && ascii_lower(sql.substr(first, 7)) == "declare";
+}
 
 // BEGIN without a word on how the transaction behaves.
 bool is_plain_begin(std::string_view sql) {
@@ -82,7 +88,7 @@ net::Task<Session::Outcome> Session::run_scatter(BatchEnd end) {
   scatter_ = &scatter;
   const Scatter::End how = co_await scatter.run(end);
   scatter_ = nullptr;
-  if (how == Scatter::End::replan) take_plan_back();
+  if (how == Scatter::End::replan) server_ ? forget_plan() : take_plan_back();   // in a block it stays
   co_return how == Scatter::End::done ? Outcome::done : how == Scatter::End::closed ? Outcome::closed : Outcome::retry;
 }
 
@@ -101,8 +107,14 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
   s_.forwarded_ = 0;
   now_ = timestamp_text(std::chrono::system_clock::now());
   s_.database_->stats.scattered.add();
-  if (s_.mid_sequence_)
-    if (auto closed = co_await close_sequence(); !closed) fail(closed.take_error());
+  if (s_.mid_sequence_) {
+    const auto before = s_.transaction_;
+    auto closed = co_await close_sequence();
+    if (closed && s_.transaction_ != before) co_return End::replan;   // a BEGIN or COMMIT was among what ran
+    if (!closed) fail(closed.take_error());
+  }
+  if (s_.transaction_ == Session::Transaction::held_failed && !failure_)
+    fail(not_beside_scatter("ROLLBACK TO in a transaction that failed before its first statement"));
   bool again = !failure_ && read_batch(end), stale = false;
   for (int attempt = 1; again; ++attempt) {
     start_over();
@@ -126,7 +138,9 @@ net::Task<bool> Scatter::is_stale_once_leased() {
   if (leased && s_.plan_is_stale()) co_return true;
   if (!leased) {
     closed_ |= s_.client_gone();
+    const bool gave_way = leased.error().code == sqlstate::kSerializationFailure;
     fail(leased.take_error());
+    failure_->lost = gave_way;   // nothing has run: it may stand in line again
   } else if (needs_spread()) {
     enlist();
   }
@@ -170,9 +184,10 @@ bool Scatter::read_batch(Session::BatchEnd end) {
 
 bool Scatter::read_op(std::size_t index) {
   const Op& op = s_.ops_[index];
-  if (op.prepared) return fail({sqlstate::kFeatureNotSupported, "EXECUTE cannot run a statement over several shards",
+  const bool here = op.plan && is_local(op.plan->verb);
+  if (op.prepared && !here) return fail({sqlstate::kFeatureNotSupported, "EXECUTE cannot run a statement over several shards",
                                 "Send the SELECT itself, or prepare it by the protocol, as drivers do."}), false;
-  if (op.local != 0) return fail(not_beside_scatter("PREPARE or DEALLOCATE")), false;
+  if (op.local != 0 && !here) return fail(not_beside_scatter("PREPARE")), false;
   if (op.type == 'P') {
     const auto parse = wire::read_parse(body_of(op));   // read once before: it is well-formed, as all that follow here
     std::vector<std::uint32_t> types(parse->types);
@@ -217,6 +232,8 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
     portal.shards.push_back(route->shard);
   else
     portal.plan = plan.scatter.get();
+  if (declares_cursor(plan, portal.source->sql) && portal.shards.front() != shard_of_no_table())
+    return fail(not_over_shards("a cursor on another shard than the first", "Declare it in a transaction of its own.")), false;
   return true;
 }
 
@@ -248,7 +265,7 @@ schema::ShardId Scatter::shard_of_no_table() const {
 // Must the batch be part of a transaction on all its servers? Not if it only reads, outside of a block, or in one that has done nothing since
 // its plain BEGIN: then each statement has a snapshot of its own anyway.
 bool Scatter::needs_spread() const {
-  if (s_.spread_ || s_.transaction_ == Session::Transaction::open) return true;
+  if (s_.spread_ || s_.transaction_ == Session::Transaction::open || s_.transaction_ == Session::Transaction::failed) return true;
   const bool block = s_.transaction_ == Session::Transaction::held;
   if (block && (s_.set_locally_ || s_.held_.size() != 1 || !is_plain_begin(s_.held_.front()))) return true;
   return std::any_of(portals_.begin(), portals_.end(), [&](const Portal& portal) {

@@ -25,6 +25,7 @@
 #include "net/task.hpp"
 #include "proxy/scatter_checks.hpp"
 #include "proxy/scatter_link.hpp"
+#include "proxy/server_waits.hpp"
 #include "proxy/session.hpp"
 #include "proxy/spread.hpp"
 #include "router/merge/gathered_rows.hpp"
@@ -133,6 +134,7 @@ class Scatter {
   [[nodiscard]] std::vector<schema::ShardId> wanted_shards() const;
   [[nodiscard]] bool revives() const;
   [[nodiscard]] net::Task<Result<pool::Server*>> lease_one(schema::ShardId shard);
+  [[nodiscard]] ServerWaits::Wait wait_for(std::shared_ptr<pool::Pool> wanted);
   [[nodiscard]] net::Task<Result<void>> add_link(schema::ShardId shard, pool::Server& server, bool kept);
   [[nodiscard]] bool may_read_replica(schema::ShardId shard) const;
   [[nodiscard]] net::Task<Result<void>> close_sequence();

@@ -116,6 +116,7 @@ net::Task<bool> Scatter::roll_back_to(Portal& portal) {
   if (!told) co_return false;
   if (failed_before) s_.transaction_ = Session::Transaction::open;
   for (ScatterLink& link : links()) s_.spread_->bound_waiting(link);
+  if (s_.spread_->begun_at.empty()) ask_isolation(s_.spread_->first());
   co_return true;
 }
 
@@ -139,6 +140,7 @@ net::Task<bool> Scatter::end_block(Portal& portal) {
     if (!take_outcome(std::move(outcome))) co_return false;
   } else {
     co_await s_.spread_->roll_back();
+    reply().append(s_.spread_->notices());
     s_.spread_.reset();
   }
   if (plan.chain) {
@@ -173,10 +175,11 @@ bool Scatter::take_outcome(Spread::Outcome outcome) {
   return false;
 }
 
-// What failed is over where the client did not say BEGIN, and where a server is lost. Of the latter nothing but ROLLBACK is left.
+// What failed is over where the client did not say BEGIN, where a server is lost, and where it gave way to others, who wait for its servers. Of
+// the latter two nothing but ROLLBACK is left.
 net::Task<> Scatter::end_failed_spread() {
   const bool implicit = s_.spread_->implicit();
-  if (!implicit && !s_.spread_->has_lost()) co_return;
+  if (!implicit && !s_.spread_->has_lost() && !failure_->lost) co_return;
   co_await s_.spread_->roll_back();
   s_.spread_.reset();
   if (!implicit) s_.transaction_ = Session::Transaction::held_failed;

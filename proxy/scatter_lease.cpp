@@ -94,14 +94,18 @@ net::Task<Result<pool::Server*>> Scatter::lease_one(schema::ShardId shard) {
     s_.server_is_replica_ = false;   // it speaks of the session's one server
     s_.queued_at_ = pool->shared_from_this();
     s_.request_.settings = wanted_settings().get();
+    s_.request_.first = !links_.empty() || s_.spread_;
     pool::Server* server = pool->acquire(s_.request_, s_.worker_.loop().now());
     if (server) {
+      s_.request_.first = false;
       s_.queued_at_.reset();
       s_.worker_.traffic(pool->backend()).waits.observe(Duration::zero());
       co_return server;
     }
     const TimePoint since = s_.worker_.loop().now();
+    if (s_.request_.first) s_.worker_.proxy().server_waits().begin(s_.id_, wait_for(s_.queued_at_));
     auto got = co_await s_.wait_in_queue(*s_.queued_at_);
+    if (std::exchange(s_.request_.first, false)) s_.worker_.proxy().server_waits().end(s_.id_);
     const auto waited_at = std::exchange(s_.queued_at_, nullptr);
     if (got) {
       s_.worker_.traffic(waited_at->backend()).waits.observe(s_.worker_.loop().now() - since);
@@ -109,6 +113,14 @@ net::Task<Result<pool::Server*>> Scatter::lease_one(schema::ShardId shard) {
     }
     if (!got.error().connection_spoilt || tries == kTries) co_return got.take_error();
   }
+}
+
+ServerWaits::Wait Scatter::wait_for(std::shared_ptr<pool::Pool> wanted) {
+  ServerWaits::Wait wait{s_.transaction_sent_at_, {}, std::move(wanted)};
+  for (const ScatterLink& link : links_) wait.holds.push_back(link.server().pool);
+  if (s_.spread_)
+    for (const ScatterLink& link : s_.spread_->links()) wait.holds.push_back(link.server().pool);
+  return wait;
 }
 
 // As Session::may_use_replica(); what the statement reads is the whole shard.
@@ -158,11 +170,13 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
 // What a Flush left open on one server has read only, or is part of a transaction block: it is over. Outside of a block the server goes back.
 net::Task<Result<void>> Scatter::close_sequence() {
   wire::write_sync(s_.to_server_);
-  s_.expected_.push({Expect::own_sync, true, kNoOp});
+  s_.expected_.push({Expect::sync, true, kNoOp});
+  const bool writes = std::exchange(s_.decision_.writes, s_.sequence_wrote_);   // its end is that of what ran before
   while (!s_.expected_.empty() && !s_.server_broken_) {
     s_.flush_server();
     if (!s_.receive_from_server()) co_await s_.waiter_.wait();
   }
+  s_.decision_.writes = writes;
   s_.mid_sequence_ = s_.in_sequence_ = false;
   if (s_.server_broken_) {
     const std::string pool = s_.server_->pool->name();

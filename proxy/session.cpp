@@ -38,6 +38,7 @@ Session::~Session() {
   if (admitted_) worker_.proxy().client_left();
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
   if (queued_at_) queued_at_->cancel(request_);
+  if (request_.first) worker_.proxy().server_waits().end(id_);
   if (pools_) --pools_->sessions;
   return_permit();
   for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
@@ -135,7 +136,7 @@ net::Task<> Session::serve() {
     }
     if (server_ && !give_back_now()) co_await give_back();
     end_batch();
-    aside_ = false;
+    aside_ = cut_apart_ = false;
     if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
     flush_client();
     if (listening_) deliver_notifications();

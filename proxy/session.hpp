@@ -254,7 +254,7 @@ class Session {
   [[nodiscard]] static Transaction after_local(const router::Plan& plan, Transaction at);
   [[nodiscard]] bool names_statements_only() const;
   // The Flush of this batch is a Sync to its server, which then goes back: the client's own Sync, when it comes, is answered by the proxy.
-  [[nodiscard]] bool flushes_apart() const { return aside_ && !ops_.empty() && ops_.back().type == 'H'; }
+  [[nodiscard]] bool flushes_apart() const { return cut_apart_ || (aside_ && !ops_.empty() && ops_.back().type == 'H'); }
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
   [[nodiscard]] std::vector<std::string> held_characteristics() const;
@@ -489,6 +489,7 @@ class Session {
   bool begin_read_only_ = false;
   bool failed_locally_ = false;         // the server's transaction is fine, the client's is not
   bool aside_ = false;                  // the batch runs outside of the held transaction
+  bool cut_apart_ = false;              // it ends with a COMMIT or ROLLBACK, and what stands behind that needs other servers
   bool transaction_wrote_ = false;
   bool server_is_replica_ = false;
   bool tainted_ = false;                // DISCARD ALL before it goes back

@@ -9,6 +9,11 @@ namespace weir::proxy {
 namespace {
 constexpr Duration kOwnStatementTime = std::chrono::seconds(10);
 constexpr std::size_t kMaxReplicas = 64;
+
+Error blocked_over_shards(const pool::Pool& pool) {
+  return {sqlstate::kSerializationFailure, concat("transactions over several shards wait for each other's server connections, of which ", pool.name(), " has no more"),
+          "Run the transaction again; pool.size, or pool.enlist_reserve, may be too small."};
+}
 }  // namespace
 
 // ---- which pool ----
@@ -192,7 +197,10 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
   const Deadline before = logged_in_ ? Deadline::never() : timer_.deadline();
   const Deadline last = std::min(before, Deadline::after(since, limits.wait_timeout));
   Deadline notify = logged_in_ ? Deadline::after(since, limits.wait_notify) : Deadline::never();
-  timer_.arm(std::min(last, notify));
+  const auto next_look = [&] {
+    return request_.first ? Deadline::after(worker_.loop().now(), ServerWaits::kPatience) : Deadline::never();
+  };
+  timer_.arm(std::min({last, notify, next_look()}));
   std::optional<Error> error;
   pool::Server* server = nullptr;
   while (!server && !error) {
@@ -208,9 +216,14 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
     } else if (last.passed(worker_.loop().now())) {
       error = pool.timeout_error(worker_.loop().now() - since);
       database_->stats.timed_out(Timeout::wait);
+    } else if (request_.first && worker_.proxy().server_waits().must_give_way(id_)) {
+      error = blocked_over_shards(pool);
     } else {
-      still_queued(pool, worker_.loop().now() - since);
-      timer_.arm(last);
+      if (notify.passed(worker_.loop().now())) {
+        still_queued(pool, worker_.loop().now() - since);
+        notify = Deadline::never();
+      }
+      timer_.arm(std::min({last, notify, next_look()}));
     }
   }
   if (!server) {

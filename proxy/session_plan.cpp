@@ -406,26 +406,25 @@ void Session::plan_execute(Op& op, ByteView body) {
 
 void Session::use_shard(schema::ShardId shard) {
   if (decision_.scatter || spread_) return;   // each statement of the batch has its own servers
-  const bool in_open = transaction_ == Transaction::open || mid_sequence_;
   if (decision_.shard && *decision_.shard != shard) return spread_out();
-  if (in_open && server_ && server_shard_ != shard) return spread_out();
-  if (transaction_ != Transaction::failed) decision_.shard = shard;
+  if (was_held() && server_ && server_shard_ != shard) return spread_out();
+  decision_.shard = shard;
 }
 
 // The batch needs several servers. What has run already must be able to become a part of one transaction with it.
 void Session::spread_out() {
   decision_.scatter |= spread_ != nullptr;
-  if (decision_.scatter || transaction_ == Transaction::failed) return;   // of a failed one the server says so
+  if (decision_.scatter) return;
   if (mid_sequence_ && sequence_wrote_ && !in_transaction())
     return refuse({sqlstate::kFeatureNotSupported, "a pipeline wrote on one shard before a Flush, and then touches another",
                    "Use BEGIN, or send a Sync between them."});
-  if ((transaction_ == Transaction::open || transaction_ == Transaction::held) && !log_is_whole())
+  if (in_transaction() && transaction_ != Transaction::held_failed && !log_is_whole())
     return refuse(cannot_go_on("it was begun, or a setting was changed in it, in a way that Weir cannot repeat on another server"));
   decision_.scatter = true;
 }
 
 // What comes behind a BEGIN or COMMIT of the same pipeline is another transaction than what stood before. True: the batch now ends there, and
-// is planned again.
+// is planned again. Behind a COMMIT the server gets a Sync, so that it is known how the transaction ended.
 bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
   const auto is_boundary = [](const Op& op) {
     return op.type == 'E' && op.plan && (op.plan->verb == Verb::begin || op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback);
@@ -433,6 +432,7 @@ bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
   std::size_t at = index;
   while (at > 0 && !is_boundary(ops_[at - 1])) --at;
   if (at == 0) return false;
+  cut_apart_ = ops_[at - 1].plan->verb != Verb::begin;
   forget_plan();
   end_batch_behind(at - 1, end);
   return true;

@@ -46,7 +46,7 @@ void Session::translate(BatchEnd end) {
   if (raw) send_to_server(input_.first(scanned_));
   if (flushes_apart()) {
     wire::write_sync(to_server_);
-    expected_.push({Expect::own_sync, true, kNoOp});
+    expected_.push({cut_apart_ ? Expect::sync : Expect::own_sync, true, kNoOp});
   }
   flush_server();
   if (flush_after_) send_to_server(kFlush);

@@ -32,14 +32,14 @@ void Spread::adopt() {
   pool::Server& server = *std::exchange(s_.server_, nullptr);
   ScatterLink& link = links_.emplace_back(server, s_.server_shard_, s_.worker_.traffic(server.pool->backend()), &server == s_.pinned_);
   link.enlisted = true;
-  if (s_.transaction_wrote_) link.first_write = ++writers_;
+  if (s_.transaction_wrote_ || s_.sequence_wrote_) link.first_write = ++writers_;
   link.left = {std::exchange(s_.tainted_, false), std::exchange(s_.soft_after_, false), std::exchange(s_.pin_after_, false),
                std::exchange(s_.asks_.settings, false), std::exchange(s_.asks_.holds, false)};
   if (const std::string lost = std::exchange(s_.lost_by_reset_, {}); !lost.empty()) {
     wire::write_query(link.out(), lost);
     link.owe(ScatterLink::Step::begin);
   }
-  bound_waiting(link);
+  if (s_.transaction_ != Session::Transaction::failed) bound_waiting(link);
 }
 
 void Spread::enlist(ScatterLink&& moved) {

@@ -73,6 +73,8 @@ class Spread {
   };
   [[nodiscard]] net::Task<Outcome> commit();
   net::Task<> roll_back();
+  // What the servers have told the client meanwhile: NoticeResponses, and ParameterStatus of settings that are as before.
+  [[nodiscard]] ByteView notices() const { return notices_.view(); }
 
  private:
   // What a link said to the statement under way.

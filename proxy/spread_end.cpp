@@ -86,8 +86,10 @@ void Spread::hear_message(std::size_t i, const wire::Message& m) {
       hearing.reply.status = wire::read_ready_for_query(m.body);
       hearing.busy = false;
       return link.step_is_over();
+    case 'S':   // one tells it for all
+      if (i == 0) wire::write_message(notices_, 'S', m.body);
+      return;
     case 'T':
-    case 'S':
     case 'A': return;
     default: return link.break_off();
   }

@@ -14,6 +14,7 @@ import pytest
 import harness
 import sharded
 import wire_client as wire
+from relay import Relay
 
 AMOUNT = 100
 
@@ -467,3 +468,204 @@ def test_idle_in_a_transaction_for_too_long(clusters, start_weir, keys, pair):
         assert client.at_end().errors == ["25P03"]
     harness.wait_for(lambda: {b["active"] for b in proxy.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")
     moved(clusters, keys)
+
+
+# --- servers are few
+
+
+def test_two_transactions_that_wait_for_each_others_servers(clusters, start_weir, keys, pair):
+    """Pools of one server, and no reserve: the younger gives way at once, and not after pool.wait_timeout."""
+    proxy = start_weir([harness.database_toml(clusters, replicas=False)], pool={"size": 1, "enlist_reserve": 0})
+    with connected(proxy, autocommit=False) as (one, cursor), connected(proxy, autocommit=False) as (two, other):
+        cursor.execute(add(pair["a"], 1))
+        other.execute(add(pair["b"], 1))
+        outcome = {}
+
+        def go_on(name, connection, on, key):
+            try:
+                on.execute(add(key, 1))
+                connection.commit()
+                outcome[name] = "committed"
+            except psycopg2.Error as error:
+                outcome[name] = error.pgcode
+                connection.rollback()
+
+        waiting = threading.Thread(target=go_on, args=("one", one, cursor, pair["b"]))
+        waiting.start()
+        harness.wait_for(lambda: "waiting" in {c["state"] for c in proxy.console("SHOW CLIENTS")}, "the first to wait")
+        go_on("two", two, other, pair["a"])
+        waiting.join(20)
+        assert outcome == {"one": "committed", "two": "40001"}
+    moved(clusters, keys, by={pair["a"]: 1, pair["b"]: 1})
+
+
+def test_the_reserve_serves_those_that_hold_others_servers(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False)], pool={"size": 1, "enlist_reserve": 1})
+    with connected(proxy, autocommit=False) as (one, cursor), connected(proxy, autocommit=False) as (two, other), connected(proxy) as (_, third):
+        cursor.execute(add(pair["a"], 1))
+        other.execute(f"SELECT 1 FROM users WHERE id = {pair['b']}")
+        done = []
+        queued = threading.Thread(target=lambda: (third.execute(add(pair["b2"], 1)), done.append(True)))
+        queued.start()
+        harness.wait_for(lambda: "waiting" in {c["state"] for c in proxy.console("SHOW CLIENTS")}, "one without servers to wait")
+        cursor.execute(add(pair["b"], 1))   # overtakes it
+        assert not done
+        one.commit()
+        two.commit()
+        queued.join(20)
+        assert done
+    moved(clusters, keys, by={pair["a"]: 1, pair["b"]: 1, pair["b2"]: 1})
+
+
+def test_many_transfers_with_pools_of_one_server(clusters, start_weir, keys, pair):
+    proxy = start_weir([harness.database_toml(clusters, replicas=False)], pool={"size": 1})
+    every = [k for shard in keys for k in shard]
+    problems, committed = [], []
+
+    def work(number):
+        with connected(proxy, autocommit=False) as (connection, cursor):
+            for i in range(12):
+                one, two = every[(number * 5 + i) % 8], every[(number * 3 + i * 3 + 1) % 8]
+                try:
+                    cursor.execute(add(one, -1))
+                    cursor.execute(add(two, 1))
+                    connection.commit()
+                    committed.append((one, two))
+                except psycopg2.Error as error:
+                    connection.rollback()
+                    if error.pgcode not in ("40001", "40P01", "55P03"):
+                        problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert not problems and not any(t.is_alive() for t in threads) and committed
+    by = dict.fromkeys(every, 0)
+    for one, two in committed:
+        by[one] -= 1
+        by[two] += 1
+    moved(clusters, keys, by=by)
+
+
+# --- reads after it, and what it is refused
+
+
+def test_its_writes_are_read_by_its_client_and_others_at_once(clusters, start_weir, keys, pair):
+    """read_your_writes, with replicas: every written shard is read from its primary for a while."""
+    proxy = start_weir([harness.database_toml(clusters)])
+    with connected(proxy, autocommit=False) as (connection, cursor), connected(proxy) as (_, other):
+        for i in range(1, 20):
+            cursor.execute(add(pair["a"], 1))
+            cursor.execute(add(pair["b"], 1))
+            connection.commit()
+            for key in (pair["a"], pair["b"]):
+                other.execute(f"SELECT name FROM users WHERE id = {key}")
+                assert other.fetchone() == (str(AMOUNT + i),)
+            other.execute("SELECT sum(name::int) FROM users")
+            assert other.fetchone() == (8 * AMOUNT + 2 * i,)
+
+
+def test_settings_in_front_of_the_second_shard_that_fail(proxy, clusters, keys, pair):
+    """A setting that one shard refuses: nothing runs there without it."""
+    clusters.psql("CREATE ROLE only_here", shard=0)
+    try:
+        with connected(proxy) as (connection, cursor):
+            cursor.execute("BEGIN")
+            cursor.execute(add(pair["a"], 1))
+            cursor.execute("SET LOCAL ROLE only_here")
+            with pytest.raises(psycopg2.Error):
+                cursor.execute(add(pair["b"], 1))
+            assert connection.info.transaction_status == 3
+            cursor.execute("ROLLBACK")
+            cursor.execute(add(pair["b"], 0))
+    finally:
+        clusters.psql("DROP ROLE only_here", shard=0)
+    moved(clusters, keys)
+
+
+def test_deallocate_and_cursors_in_it(proxy, clusters, keys, pair):
+    with connected(proxy) as (connection, cursor):
+        for sql in ("PREPARE p AS SELECT 1", "BEGIN", f"DECLARE c CURSOR FOR SELECT id FROM users WHERE id = {pair['b']}", add(pair["a"], 1), "FETCH c"):
+            cursor.execute(sql)
+        assert cursor.fetchall() == [(pair["b"],)]
+        cursor.execute("SAVEPOINT s")
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            cursor.execute(f"DECLARE d CURSOR FOR SELECT id FROM users WHERE id = {pair['a']}")
+        for sql in ("ROLLBACK TO s", "DEALLOCATE p", "FETCH c", "COMMIT"):
+            cursor.execute(sql)
+        with pytest.raises(psycopg2.errors.InvalidSqlStatementName):
+            cursor.execute("EXECUTE p")
+    moved(clusters, keys, by={pair["a"]: 1})
+
+
+def test_the_client_is_told_of_settings_that_end_with_the_transaction(proxy, pair):
+    with wire.WireClient(proxy.port) as client:
+        before = client.parameters["TimeZone"]
+        for sql in ("BEGIN", add(pair["a"], 1), add(pair["b"], 1), "SET TimeZone = 'Asia/Tokyo'"):
+            client.ask(wire.query(sql))
+        assert client.parameters["TimeZone"] == "Asia/Tokyo"
+        client.ask(wire.query("ROLLBACK"))
+        assert client.parameters["TimeZone"] == before
+
+
+def test_a_transfer_takes_four_round_trips_beyond_its_statements(clusters, start_weir, pair):
+    """On the shard that decides: its statement, then what it is asked beside the other's statement, then txid_current and the decision."""
+    relay = Relay(clusters)
+    try:
+        proxy = start_weir([harness.weir_toml.database(relay.shards, replicas=False)], pool={"size": 1})
+        with connected(proxy, autocommit=False) as (connection, cursor):
+            turns = []
+            for _ in range(3):
+                cursor.execute(add(pair["a"], 1))
+                cursor.execute(add(pair["b"], 1))
+                connection.commit()
+                turns.append(relay.turns("txid_current"))
+            assert turns[2] - turns[1] <= 4
+    finally:
+        relay.close()
+
+
+def test_what_a_rollback_revives_in_one_pipeline_runs_where_it_belongs(proxy, clusters, keys, pair):
+    """The transaction of one shard has failed; in one pipeline it is revived, or ended, and goes on with other shards."""
+    with wire.WireClient(proxy.port) as client:
+        for sql in ("BEGIN", add(pair["a"], 1), "SAVEPOINT s"):
+            client.ask(wire.query(sql))
+        assert client.query(f"SELECT 1/0 FROM users WHERE id = {pair['a']}").errors == ["22012"]
+        assert client.ask(wire.run(add(pair["b"], 1)) + wire.sync()).errors == ["25P02"]
+        got = client.ask(wire.run("ROLLBACK TO s") + wire.run(add(pair["b"], 1)) + wire.run("SELECT sum(name::int) FROM users") + wire.sync())
+        assert (got.errors, got.rows, got.status) == ([], [[str(8 * AMOUNT + 2)]], "T")
+        assert client.query("SELEC").status == "E"
+        got = client.ask(wire.run("ROLLBACK") + wire.run(add(pair["c"], 1)) + wire.run(add(pair["d"], 1)) + wire.sync())
+        assert (got.errors, got.tags, got.status) == ([], ["ROLLBACK", "UPDATE 1", "UPDATE 1"], "I")
+        for sql in ("BEGIN", add(pair["a"], 1), "SELEC"):
+            client.ask(wire.query(sql))
+        got = client.ask(wire.run("ROLLBACK") + wire.run(add(pair["b"], 5)) + wire.sync())
+        assert (got.errors, got.tags, got.status) == ([], ["ROLLBACK", "UPDATE 1"], "I")
+    moved(clusters, keys, by={pair["c"]: 1, pair["d"]: 1, pair["b"]: 5})
+
+
+def test_what_stands_behind_a_commit_in_one_pipeline_is_another_transaction(proxy, clusters, keys, pair):
+    """The first is open on one shard, or begins in the pipeline behind a statement of one shard."""
+    a, b = wire.run(add(pair["a"], 1)), wire.run(add(pair["b"], 1))
+    with wire.WireClient(proxy.port) as client:
+        for sql in ("BEGIN", add(pair["a"], 10)):
+            client.ask(wire.query(sql))
+        got = client.ask(wire.run("COMMIT") + a + b + wire.run("SELECT 1/0") + wire.sync())
+        assert (got.tags, got.errors, got.status) == (["COMMIT", "UPDATE 1", "UPDATE 1"], ["22012"], "I")
+        moved(clusters, keys, by={pair["a"]: 10})
+        client.ask(wire.query("BEGIN"))
+        client.ask(wire.query(add(pair["a"], 1)))
+        got = client.ask(wire.run("SELECT 1/0") + wire.run("COMMIT") + a + b + wire.sync())
+        assert (got.tags, got.errors, got.status) == ([], ["22012"], "E")
+        got = client.ask(wire.parse("ROLLBACK", "bye") + wire.bind(name="bye") + wire.execute() + wire.parse(add(pair["b"], 1), "named") + wire.bind(name="named") +
+                         wire.execute() + a + wire.sync())
+        assert (got.tags, got.errors, got.status) == (["ROLLBACK", "UPDATE 1", "UPDATE 1"], [], "I")
+        moved(clusters, keys, by={pair["a"]: 11, pair["b"]: 1})
+        read = wire.run(f"SELECT name FROM users WHERE id = {pair['a']}")
+        got = client.ask(read + wire.run("BEGIN") + a + b + wire.sync())
+        assert (got.errors, got.status) == ([], "T")
+        got = client.ask(wire.run("ROLLBACK") + wire.sync())
+        assert (got.errors, got.status) == ([], "I")
+    moved(clusters, keys, by={pair["a"]: 11, pair["b"]: 1})

@@ -132,12 +132,10 @@ TEST(Mistakes, IntegersAndDurationsOutOfRangeAreRefused) {
 }
 
 TEST(Mistakes, ValuesAndKeysOfLaterVersionsAreRefusedByName) {
-  EXPECT_THAT(problems_before("catalog = 'host=c'\n[limits]\n[pool]\nenlist_reserve = 4\n"),
+  EXPECT_THAT(problems_before("catalog = 'host=c'\n[limits]\n"),
               ElementsAre("weir.toml:1: catalog: this key is not supported by this version of Weir: the bucket map is the one in "
                           "this file; leave the key out",
-                          "weir.toml:2: limits: this key is not supported by this version of Weir: leave the table out",
-                          "weir.toml:4: pool.enlist_reserve: 4 is not supported by this version of Weir: leave the key out"));
-  EXPECT_THAT(problems_before("[pool]\nenlist_reserve = 0\n"), ElementsAre());
+                          "weir.toml:2: limits: this key is not supported by this version of Weir: leave the table out"));
   EXPECT_THAT(problems_in_table("[[database.table]]\nname = 't'\nkey = 'k'\ndefault_key = 'weir.next_id'\nmonth = { "
                                 "column = 'c', layout = 'plain' }\n"),
               ElementsAre("weir.toml:16: database.app.table.t.default_key: this key is not supported by this version "

@@ -8,8 +8,9 @@ using PoolQueue = PoolTest;
 
 // Queues a client that says its number when it is served, and gives back at once.
 void queue_up(World& world, Pool& pool, unsigned worker, TimePoint since, int number, std::vector<int>& order,
-              std::mutex& mutex) {
-  world.spawn(worker, [&, since, number](Client& client) -> net::Task<void> {
+              std::mutex& mutex, bool first = false) {
+  world.spawn(worker, [&, since, number, first](Client& client) -> net::Task<void> {
+    client.request.first = first;
     Server* server = pool.acquire(client.request, since);
     while (!server && Pool::waits(client.request)) {
       co_await client.waiter.wait();
@@ -42,6 +43,21 @@ TEST_F(PoolQueue, IsFirstComeFirstServedOverAllWorkers) {
   release(world, *pool, busy);
   ASSERT_TRUE(world.finished());
   EXPECT_EQ(order, expected);
+}
+
+TEST_F(PoolQueue, ServesThoseThatHoldServersOfOthersFirst) {
+  World world;
+  const auto pool = world.pool(conninfo(), 1);
+  Server* busy = hold(world, *pool, 0);
+  ASSERT_TRUE(busy);
+  EXPECT_EQ(pool->all_in_use(), 1U);
+  std::mutex mutex;
+  std::vector<int> order;
+  const TimePoint start = Clock::now() + 1h;
+  for (int i = 0; i < 6; ++i) queue_up(world, *pool, i % 2, start + i * 2 * Pool::kSlack, i, order, mutex, i >= 3 && i != 4);
+  release(world, *pool, busy);
+  ASSERT_TRUE(world.finished());
+  EXPECT_EQ(order, (std::vector<int>{3, 5, 0, 1, 2, 4}));
 }
 
 TEST_F(PoolQueue, LetsAWorkersOwnClientGoFirstWithinTheSlackOnly) {
