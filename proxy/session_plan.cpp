@@ -432,6 +432,11 @@ bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
   std::size_t at = index;
   while (at > 0 && !is_boundary(ops_[at - 1])) --at;
   if (at == 0) return false;
+  if (ops_[at - 1].plan->verb == Verb::begin) {   // the end of the transaction before it is the better place
+    std::size_t ended = at - 1;
+    while (ended > 0 && !is_boundary(ops_[ended - 1])) --ended;
+    if (ended > 0) at = ended;
+  }
   cut_apart_ = ops_[at - 1].plan->verb != Verb::begin;
   forget_plan();
   end_batch_behind(at - 1, end);
