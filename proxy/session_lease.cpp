@@ -97,7 +97,7 @@ std::optional<Error> Session::does_not_fit() const {
   if (!decision_.shard || *decision_.shard == server_shard_) return std::nullopt;
   return Error(sqlstate::kFeatureNotSupported,
                concat("this transaction runs on shard ", shard_name(server_shard_), ", the statement belongs to shard ",
-                      shard_name(*decision_.shard), ": transactions over two shards are not supported by this version of Weir"),
+                      shard_name(*decision_.shard), ", and cannot go there any more"),
                "End the transaction first, or keep to keys of one shard within it.");
 }
 
