@@ -6,6 +6,7 @@
 #include <pqxx/transaction>
 
 #include "migrate/session.hpp"
+#include "schema/id_nodes.hpp"
 
 namespace weir::migrate {
 
@@ -84,6 +85,9 @@ void init(const config::Database& database, const InitOptions& options, std::ost
     out << database.name << ": a plain database needs no init\n";
     return;
   }
+  if (database.shards.size() > schema::kFirstProxyNode)
+    throw Failure("database " + database.name + " has " + std::to_string(database.shards.size()) +
+                  " shards; weir.next_id() can tell " + std::to_string(schema::kFirstProxyNode) + " apart");
   std::vector<Session> sessions = connect_primaries(database);
   std::vector<Part> parts;
   for (auto& session : sessions) {

@@ -5,6 +5,7 @@
 
 #include "base/strings.hpp"
 #include "schema/decisions.hpp"
+#include "schema/id_nodes.hpp"
 #include "schema/quote.hpp"
 
 namespace weir::schema {
@@ -48,7 +49,7 @@ BEGIN
   UPDATE weir.identity SET map_version = new_map_version WHERE map_version < new_map_version;
 END $weir$)";
 
-// 41 bits of milliseconds since 2024-01-01 UTC, 10 bits of node, 12 bits of sequence.
+// An id as policy/id_generator.hpp has it: 41 bits of milliseconds since 2024-01-01 UTC, 10 bits of node, 12 bits of sequence.
 //
 // The sequence number belongs to the millisecond only if the clock reads the same before and after nextval(): a session
 // that is put to sleep between the two would otherwise pair an old millisecond with a number that came round again.
@@ -110,10 +111,11 @@ std::vector<std::string> init_statements(const Identity& identity, std::uint16_t
              std::to_string(identity.map_version), ")"),
       "CREATE SEQUENCE IF NOT EXISTS weir.id_sequence MINVALUE 0 START 0 CYCLE",
       "GRANT USAGE ON SEQUENCE weir.id_sequence TO PUBLIC",
-      next_id_function(node % 1024),
+      next_id_function(node % kFirstProxyNode),
       "GRANT EXECUTE ON FUNCTION weir.next_id() TO PUBLIC",
   };
   std::ranges::move(decision_statements(), std::back_inserter(statements));
+  std::ranges::move(id_node_statements(), std::back_inserter(statements));
   return statements;
 }
 

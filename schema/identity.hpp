@@ -28,11 +28,11 @@ struct Identity {
 [[nodiscard]] Result<void> check_identity(const config::Database& database, std::string_view shard,
                                           const std::optional<Identity>& found);
 
-// Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id, and the
-// decisions of distributed transactions (schema/decisions.hpp). They bring a schema of an earlier version up to date.
+// Idempotent statements of `weirctl init` for one shard: schema weir, weir.identity, weir.next_id, the decisions of distributed
+// transactions (schema/decisions.hpp), and the node numbers of proxies (schema/id_nodes.hpp). They bring a schema of an earlier version up to date.
 // Values are quoted with PostgreSQL's rules; to be run in one transaction, by the schema's owner (superuser not
 // needed). One of them fails (55000, with a HINT) where the database is another shard's already, or has a newer map
-// version. `node` (0..1023) is the shard's part of weir.next_id()'s ids and must differ between the shards of a
+// version. `node` (below kFirstProxyNode) is the shard's part of weir.next_id()'s ids and must differ between the shards of a
 // database: its ShardId. There is no default because equal nodes would make equal ids.
 [[nodiscard]] std::vector<std::string> init_statements(const Identity& identity, std::uint16_t node);
 

@@ -115,13 +115,13 @@ TEST_F(IdentityOnServer, EverybodyMayReadAndTakeIdsButNotWrite) {
 }
 
 TEST_F(IdentityOnServer, NextIdHoldsTheTimeAndTheNode) {
-  init({kCluster, "s0", 3}, 1023);
+  init({kCluster, "s0", 3}, 511);
   const auto parts = admin_.exec(
       "SELECT id > 0, (id >> 12) & 1023, abs((id >> 22) + 1704067200000 - extract(epoch FROM clock_timestamp()) * "
       "1000) < 5000 "
       "FROM (SELECT weir.next_id() AS id) q");
   EXPECT_EQ(parts[0][0], "t");
-  EXPECT_EQ(parts[0][1], "1023");
+  EXPECT_EQ(parts[0][1], "511");
   EXPECT_EQ(parts[0][2], "t");
 }
 
