@@ -1,22 +1,12 @@
 #include "proxy/recovery_link.hpp"
 
-#include <libpq-fe.h>
-
 #include <cstdlib>
 
-#include "base/log.hpp"
 #include "base/strings.hpp"
-#include "proxy/catalogs.hpp"
 #include "schema/quote.hpp"
 
 namespace weir::proxy {
 namespace {
-
-// An abort must be on the disk before anything is rolled back by it; and it reads what it has waited for (schema/decisions.cpp).
-constexpr const char* kSession =
-    "SET lock_timeout = '3s'; SET statement_timeout = '5s'; SET default_transaction_read_only = off; "
-    "SET default_transaction_isolation = 'read committed'; "
-    "SELECT CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END";
 
 constexpr const char* kFacts =
     "SELECT cluster::text, session_user::text, current_setting('max_prepared_transactions') <> '0', to_regprocedure('weir.abort(text)') IS NOT NULL "
@@ -43,51 +33,15 @@ std::string first_value(const std::vector<pool::QueryRow>& rows) { return rows.e
 
 }  // namespace
 
-bool RecoveryLink::open(const config::Database& database, const config::Shard& shard, const pool::Backend& primary, const pool::LoginCheck& check) {
-  if (is_open()) return true;
-  const TimePoint now = Clock::now();
-  if (now < next_attempt_) return false;
-  const auto done = log_in(database, primary, check);
-  const std::string problem = done ? std::string() : done.error().message;
-  if (problem != problem_) {
-    const std::string where = concat("database ", database.name, ", shard ", shard.name, ": prepared transactions ");
-    problem.empty() ? log::info(concat(where, "can be looked at again")) : log::warning(concat(where, "cannot be looked at: ", problem));
-    problem_ = problem;
-  }
-  if (done) return true;
-  connection_.reset();
-  next_attempt_ = Clock::now() + kRetry;
-  return false;
-}
-
-Result<void> RecoveryLink::log_in(const config::Database& database, const pool::Backend& primary, const pool::LoginCheck& check) {
-  const Deadline deadline = Deadline::after(Clock::now(), kLoginPatience);
-  auto opened = pool::connect_blocking(maintenance_params(database, primary), {}, deadline);
-  if (!opened) return opened.take_error();
-  connection_ = std::move(*opened);
-  if (check)
-    if (auto checked = check(pool::run_query_by(connection_.get(), deadline)); !checked) return checked;
-  if (auto set = query(kSession); !set) return set.take_error();
-  return read_facts();
-}
-
-Result<void> RecoveryLink::read_facts() {
+Result<void> RecoveryLink::prepare() {
   auto rows = query(kFacts);
   if (!rows) return rows.take_error();
-  if (rows->size() != 1 || rows->front()[3] != "t")
-    return Error(sqlstate::kCannotConnectNow, "schema weir is of an earlier version: run `weirctl init -c weir.toml`");
+  if (rows->size() != 1 || rows->front()[3] != "t") return schema_is_old();
   const pool::QueryRow& row = rows->front();
   cluster_ = row[0].value_or("");
   user_ = row[1].value_or("");
   can_prepare_ = row[2] == "t";
   return {};
-}
-
-Result<RecoveryLink::Rows> RecoveryLink::query(const std::string& sql) {
-  if (!connection_) return Error(sqlstate::kConnectionFailure, concat("its shard cannot be reached: ", problem_));
-  auto rows = pool::run_query_by(connection_.get(), Deadline::after(Clock::now(), kPatience))(sql);
-  if (!rows && rows.error().connection_spoilt) connection_.reset();
-  return rows;
 }
 
 Result<std::vector<RecoveryLink::Prepared>> RecoveryLink::prepared() {
@@ -115,7 +69,7 @@ Result<void> RecoveryLink::finish(const std::string& gid, const std::string& own
   if (owner != user_)
     if (auto set = query(concat("SET ROLE ", schema::quote_ident(owner))); !set) return set.take_error();
   auto done = query(concat(commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ", schema::quote_literal(gid)));
-  if (connection_ && !query("RESET ROLE")) connection_.reset();
+  if (is_open() && !query("RESET ROLE")) close();
   if (!done) return done.take_error();
   return {};
 }

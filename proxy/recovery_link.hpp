@@ -1,31 +1,20 @@
-// RecoveryLink: recovery's maintenance connection to one shard, opened when needed and kept, and the statements it runs there.
-// Used by one thread.
+// RecoveryLink: recovery's maintenance connection to one shard, and the statements it runs there.
 #pragma once
 
-#include <set>
 #include <string>
 #include <vector>
 
 #include "base/deadline.hpp"
 #include "base/result.hpp"
-#include "config/settings.hpp"
-#include "pool/connector.hpp"
-#include "proxy/topology.hpp"
+#include "proxy/maintenance_link.hpp"
 
 namespace weir::proxy {
 
-class RecoveryLink {
+class RecoveryLink : public MaintenanceLink {
  public:
-  static constexpr Duration kPatience = std::chrono::seconds(6);      // one statement; the server gives up a second before
-  static constexpr Duration kLoginPatience = std::chrono::seconds(2);
-  static constexpr Duration kRetry = std::chrono::seconds(2);         // after a failed login
   static constexpr std::size_t kForgetAtOnce = 10000;
 
-  // Opens the connection unless it is there, and checks the shard's identity. False: it cannot be had; problem() says why, and was
-  // logged when it changed.
-  bool open(const config::Database& database, const config::Shard& shard, const pool::Backend& primary, const pool::LoginCheck& check);
-  [[nodiscard]] bool is_open() const { return connection_ != nullptr; }
-  [[nodiscard]] const std::string& problem() const { return problem_; }
+  RecoveryLink() : MaintenanceLink("prepared transactions", "looked at") {}
   // Of weir.identity, once it was open.
   [[nodiscard]] const std::string& cluster() const { return cluster_; }
   [[nodiscard]] bool can_prepare() const { return can_prepare_; }
@@ -52,14 +41,8 @@ class RecoveryLink {
   [[nodiscard]] Result<void> forget_old_aborts();
 
  private:
-  using Rows = std::vector<pool::QueryRow>;
-  [[nodiscard]] Result<Rows> query(const std::string& sql);
-  [[nodiscard]] Result<void> log_in(const config::Database& database, const pool::Backend& primary, const pool::LoginCheck& check);
-  [[nodiscard]] Result<void> read_facts();
+  [[nodiscard]] Result<void> prepare() override;
 
-  pool::PgConn connection_;
-  TimePoint next_attempt_{};
-  std::string problem_;
   std::string cluster_, user_;
   bool can_prepare_ = true;
 };
