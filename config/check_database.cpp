@@ -185,6 +185,8 @@ class Check {
                      "both key and reference = true: a table is split by its key, or the same on every shard");
     if (source_.sharding && !section.has("key") && !table.reference)
       reader_.report(section, "key", "missing: expected the column that decides the shard, or reference = true");
+    if (table.fills_key && (!source_.sharding || !section.has("key")))
+      reader_.report(section, "default_key", "only a table with a sharding key, of a sharded database, can have one");
   }
 
   void check_tables_differ() {

@@ -229,6 +229,16 @@ void UniqueCodec::read(Value& value, const Limits& limits, bool& out) {
   }
 }
 
+std::string DefaultKeyCodec::allowed(const Limits&) { return "\"weir.next_id\" (or leave the key out)"; }
+std::string DefaultKeyCodec::show(const bool& value) { return value ? "\"weir.next_id\"" : ""; }
+void DefaultKeyCodec::read(Value& value, const Limits& limits, bool& out) {
+  if (value.text() == "weir.next_id") {
+    out = true;
+  } else {
+    value.expected(allowed(limits));
+  }
+}
+
 std::string NameCodec::allowed(const Limits& limits) {
   return concat("a name of ", std::to_string(limits.min), " to ", std::to_string(limits.max),
                 " letters, digits, \"_\" and \"-\"");

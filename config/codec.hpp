@@ -228,6 +228,12 @@ struct UniqueCodec {
   static std::string show(const bool& value);
   static void read(Value& value, const Limits& limits, bool& out);
 };
+// default_key = "weir.next_id".
+struct DefaultKeyCodec {
+  static std::string allowed(const Limits& limits);
+  static std::string show(const bool& value);
+  static void read(Value& value, const Limits& limits, bool& out);
+};
 // A name that may stand in a Weir comment, a metric's label and a transaction identifier.
 struct NameCodec {
   static std::string allowed(const Limits& limits);

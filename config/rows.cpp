@@ -242,6 +242,8 @@ constexpr Row<Table> kTable[]{
     row<&Table::reference>("reference", {}, "The same rows on every shard."),
     row<&Table::unique_per_shard, UniqueCodec>(
         "unique", {}, "`per_shard` accepts unique keys that lack the sharding key and so hold only within a shard."),
+    row<&Table::fills_key, DefaultKeyCodec>(
+        "default_key", {}, "`weir.next_id` gives an INSERT without the key one: see [ids.md](ids.md). The key must be a bigint."),
 };
 
 constexpr Row<Month> kMonth[]{
@@ -309,7 +311,6 @@ constexpr LaterKey kLater[]{
     {"", "catalog", "", "the bucket map is the one in this file; leave the key out"},
     {"database", "catalog", "", "the bucket map is the one in this file; leave the key out"},
     {"database.sharding", "map_lease", "", "the bucket map is the one in this file; leave the key out"},
-    {"database.table", "default_key", "", "let each INSERT carry its key"},
     {"database.reads", "in_transaction", "\"primary\"", "transactions always read from the primary"},
     {"user", "route_hints", "false", "leave the key out"},
 };

@@ -163,6 +163,7 @@ struct Table {
   std::string key;                    // empty for reference tables
   bool reference = false;
   bool unique_per_shard = false;      // unique = "per_shard"
+  bool fills_key = false;             // default_key = "weir.next_id": an INSERT without the key gets one
   std::optional<Month> month;
 };
 

@@ -161,6 +161,9 @@ void CatalogBuilder::State::give_key(const config::Table& table, Relation& relat
                               " has the nondeterministic collation ", column.collation,
                               ": equal keys would have different hashes"));
   }
+  if (table.fills_key && relation.key_type && *relation.key_type != KeyType::int8)
+    problems.push_back(concat("key ", table.key, " of table ", relation.qualified(), " has type ", column.type_name,
+                              ": default_key = \"weir.next_id\" gives a bigint"));
   const bool integer = relation.key_type && *relation.key_type <= KeyType::int8;
   if (relation.key_type && !integer && database.sharding->function == config::HashFunction::modulo) {
     problems.push_back(concat("key ", table.key, " of table ", relation.qualified(), " has type ", column.type_name,

@@ -136,11 +136,8 @@ TEST(Mistakes, ValuesAndKeysOfLaterVersionsAreRefusedByName) {
               ElementsAre("weir.toml:1: catalog: this key is not supported by this version of Weir: the bucket map is the one in "
                           "this file; leave the key out",
                           "weir.toml:2: limits: this key is not supported by this version of Weir: leave the table out"));
-  EXPECT_THAT(problems_in_table("[[database.table]]\nname = 't'\nkey = 'k'\ndefault_key = 'weir.next_id'\nmonth = { "
-                                "column = 'c', layout = 'plain' }\n"),
-              ElementsAre("weir.toml:16: database.app.table.t.default_key: this key is not supported by this version "
-                          "of Weir: let each INSERT carry its key",
-                          "weir.toml:17: database.app.table.t.month.layout: \"plain\" is not supported by this version "
+  EXPECT_THAT(problems_in_table("[[database.table]]\nname = 't'\nkey = 'k'\nmonth = { column = 'c', layout = 'plain' }\n"),
+              ElementsAre("weir.toml:16: database.app.table.t.month.layout: \"plain\" is not supported by this version "
                           "of Weir: use \"native\""));
   EXPECT_THAT(
       problems_after("[database.reads]\nbalance = 'weighted'\nin_transaction = 'until_first_write'\n"),
@@ -269,6 +266,14 @@ TEST(Mistakes, TwoShardsMayNotShareAPrimary) {
                                "primary = 'postgresql://a:5432/app'\nbuckets = '1'"),
               ElementsAre("weir.toml:11: database.app.shard.s1.primary: a:5432/app is the primary of shard s0 already: "
                           "each shard has a database of its own"));
+}
+
+TEST(Mistakes, OnlyAShardingKeyCanBeFilledIn) {
+  EXPECT_THAT(problems_in_table("[[database.table]]\nname = 'a'\nkey = 'k'\ndefault_key = 'weir.next_id'\n"), ElementsAre());
+  EXPECT_THAT(problems_in_table("[[database.table]]\nname = 'a'\nreference = true\ndefault_key = 'weir.next_id'\n"),
+              ElementsAre("weir.toml:16: database.app.table.a.default_key: only a table with a sharding key, of a sharded database, can have one"));
+  EXPECT_THAT(problems_in_table("[[database.table]]\nname = 'a'\nkey = 'k'\ndefault_key = 'uuid'\n"),
+              ElementsAre(HasSubstr("a.default_key: expected \"weir.next_id\" (or leave the key out), got \"uuid\"")));
 }
 
 TEST(Mistakes, TableRulesNeedAKeyOrReferenceAndNotBoth) {
