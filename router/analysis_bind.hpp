@@ -16,6 +16,7 @@
 #include "router/analysis_key.hpp"
 #include "router/analysis_scope.hpp"
 #include "router/analysis_survey.hpp"
+#include "router/key_fill.hpp"
 
 namespace weir::router {
 
@@ -86,6 +87,8 @@ class Binder {
   [[nodiscard]] bool too_deep() const { return too_deep_; }
   [[nodiscard]] bool calls_data_reader() const { return attribute_reads_data_; }
   [[nodiscard]] const std::vector<std::string>& why() const { return why_; }
+  // How ids make an INSERT routable that lacks its key.
+  [[nodiscard]] const std::optional<KeyFill>& fill() const { return fill_; }
 
  private:
   // A sharded table whose key must be bound: by a node of the graph, or by the values of an INSERT.
@@ -107,6 +110,7 @@ class Binder {
     std::vector<int> columns;  // per position of a row: index into relation->columns, -1: unknown
     int position;              // of the key
     bool bound = false;
+    bool fills = false;        // what lacks can be filled in: the statement itself, of a table with a default_key
   };
   using Facts = std::vector<std::pair<ColumnAt, std::vector<KeySource>>>;
 
@@ -153,7 +157,8 @@ class Binder {
   void insert(const InsertStmt& stmt, const CteScope* ctes, Level* outer);
   void insert_rows(const SelectStmt& values, InsertKey& key);
   void insert_select(const SelectStmt& stmt, Level& level, InsertKey& key);
-  std::optional<InsertKey> insert_key(const InsertStmt& stmt, const schema::Relation& relation);
+  std::optional<InsertKey> insert_key(const InsertStmt& stmt, const schema::Relation& relation, bool outermost);
+  void refuse_without_key(const schema::Relation& relation, const std::optional<KeyFill>& fill, std::string_view with = {});
   void insert_value(const Node* value, InsertKey& key, std::vector<KeySource>& values);
   void on_conflict(const InsertStmt& stmt, const schema::Relation* relation, const CteScope* ctes, Level* outer);
   void update(const UpdateStmt& stmt, const CteScope* ctes, Level* outer);
@@ -177,6 +182,7 @@ class Binder {
   std::vector<Binding> bindings_;
   std::vector<std::string> tables_, why_;
   std::optional<Error> refusal_, unbound_;
+  std::optional<KeyFill> fill_;
   std::vector<ShardedItem> sharded_items_;
   std::unordered_map<const RangeVar*, std::size_t> sharded_at_;
   std::unordered_map<const ColumnRef*, ColumnMeaning> meanings_;

@@ -3,6 +3,7 @@
 
 #include "base/strings.hpp"
 #include "router/analysis_bind.hpp"
+#include "schema/quote.hpp"
 
 namespace weir::router {
 namespace {
@@ -18,6 +19,23 @@ bool is_sharded(const schema::Relation* relation) {
 constexpr std::string_view kReferenceHint =
     "A later version writes reference tables on every shard; until then run the statement on each shard's database "
     "directly.";
+
+bool fills_key(const schema::Relation& relation) { return relation.rule != nullptr && relation.rule->fills_key; }
+
+// weir.next_id()
+bool is_next_id(const Node* value) {
+  const auto* call = pg::as<FuncCall>(value, T_FuncCall);
+  const pg::ListOf<> name(call == nullptr ? nullptr : call->funcname);
+  const auto part = [&](std::size_t i) { return std::string_view(reinterpret_cast<const String*>(name[i])->sval); };
+  return name.size() == 2 && part(0) == "weir" && part(1) == "next_id";
+}
+
+// Rows that stand in the statement itself.
+bool is_values(const Node* source) {
+  const auto* select = pg::as<SelectStmt>(source, T_SelectStmt);
+  return select != nullptr && select->valuesLists != nullptr && select->sortClause == nullptr && select->limitCount == nullptr &&
+         select->limitOffset == nullptr && select->withClause == nullptr;
+}
 
 }  // namespace
 
@@ -40,7 +58,7 @@ void Binder::insert(const InsertStmt& stmt, const CteScope* ctes, Level* outer) 
   const schema::Relation* relation = target(*stmt.relation, level);
   needs_.resize(needs);  // rows are put in, not looked for
   std::optional<InsertKey> key;
-  if (is_sharded(relation)) key = insert_key(stmt, *relation);
+  if (is_sharded(relation)) key = insert_key(stmt, *relation, outer == nullptr && ctes == nullptr);
   if (stmt.selectStmt != nullptr) query(stmt.selectStmt, &scope, outer, key ? &*key : nullptr);
   if (key && !key->bound)
     refuse(concat("INSERT into ", relation->qualified(), ": its SELECT does not bind the sharding key ",
@@ -52,8 +70,10 @@ void Binder::insert(const InsertStmt& stmt, const CteScope* ctes, Level* outer) 
   walk(stmt.returningList, level, &scope);
 }
 
-std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, const schema::Relation& relation) {
-  InsertKey key{&relation, {}, -1, false};
+std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, const schema::Relation& relation, bool outermost) {
+  InsertKey key{&relation, {}, -1, false, false};
+  const bool all_defaults = stmt.selectStmt == nullptr;
+  key.fills = fills_key(relation) && input_.alone && outermost && (all_defaults || is_values(stmt.selectStmt));
   for (const ResTarget* column : pg::ListOf<ResTarget>(stmt.cols)) {
     int index = relation.column_index(pg::text(column->name));
     if (column->indirection != nullptr) index = -1;
@@ -65,23 +85,36 @@ std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, cons
     key.position = relation.key_column;
   }
   if (key.position >= 0 && stmt.selectStmt != nullptr) return key;
-  if (stmt.cols == nullptr && stmt.selectStmt != nullptr)
+  if (stmt.cols == nullptr && stmt.selectStmt != nullptr) {
     refuse(concat("INSERT into ", relation.qualified(), " without a list of columns: their order is not known"),
            "Name the columns.");
-  else
-    refuse(
-        concat("INSERT into ", relation.qualified(), " without its sharding key ", key_name(relation)),
-        concat("Give a value for ", key_name(relation), "; a later version fills it in by the table's default_key."));
+  } else {
+    const auto how = all_defaults ? KeyFill::How::values : KeyFill::How::append;
+    const KeyFill fill{how, schema::quote_ident(key_name(relation)), 0};
+    refuse_without_key(relation, key.fills ? std::optional(fill) : std::nullopt);
+  }
   return std::nullopt;
+}
+
+void Binder::refuse_without_key(const schema::Relation& relation, const std::optional<KeyFill>& fill, std::string_view with) {
+  const std::string name = key_name(relation);
+  std::string hint = concat("Give a value for ", name);
+  if (fills_key(relation))
+    hint += "; the table's default_key fills in rows of an INSERT ... VALUES that is a statement of its own, sent alone.";
+  else
+    hint += relation.key_type == schema::KeyType::int8 ? ", or let Weir do so: default_key = \"weir.next_id\" of the table in weir.toml." : ".";
+  refuse(concat("INSERT into ", relation.qualified(), with, with.empty() ? " without its sharding key " : " as its sharding key ", name), std::move(hint));
+  if (fill && !fill_) fill_ = fill;
 }
 
 void Binder::insert_value(const Node* value, InsertKey& key, std::vector<KeySource>& values) {
   const schema::Relation& relation = *key.relation;
   const schema::Column& column = relation.columns[static_cast<std::size_t>(relation.key_column)];
-  if (pg::is(value, T_SetToDefault))
-    return refuse(
-        concat("INSERT into ", relation.qualified(), " with DEFAULT as its sharding key ", column.name),
-        concat("Give a value for ", column.name, "; a later version fills it in by the table's default_key."));
+  if (pg::is(value, T_SetToDefault) || is_next_id(value)) {
+    const KeyFill fill{KeyFill::How::replace, column.name, static_cast<std::uint32_t>(key.position)};
+    return refuse_without_key(relation, key.fills ? std::optional(fill) : std::nullopt,
+                              pg::is(value, T_SetToDefault) ? " with DEFAULT" : " with weir.next_id()");
+  }
   auto source = relation.key_type ? reader_.read(value, *relation.key_type) : std::nullopt;
   if (!source)
     return refuse(concat("INSERT into ", relation.qualified(), ": the sharding key ", column.name,

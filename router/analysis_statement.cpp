@@ -122,6 +122,9 @@ void StatementAnalysis::describe(Plan& plan) const {
   }
   plan.prepared = utility_.prepared;
   plan.tables = binder_->tables();
+  // Not within PREPARE, a rule or the like, which run more than once.
+  const bool runs_once = is_query(stmt_) || pg::is(stmt_, T_ExplainStmt);
+  if (binder_->fill() && runs_once) plan.fill = std::make_shared<const KeyFill>(*binder_->fill());
   plan.why = survey_.why;
   plan.why.insert(plan.why.end(), binder_->why().begin(), binder_->why().end());
 }

@@ -145,6 +145,7 @@ enum class Target : std::uint8_t {
 };
 
 struct ScatterPlan;  // router/scatter_plan.hpp
+struct KeyFill;      // router/key_fill.hpp
 
 struct Plan {
   Verb verb = Verb::empty;
@@ -164,6 +165,7 @@ struct Plan {
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard
+  std::shared_ptr<const KeyFill> fill;   // refused as it stands, but its missing keys can be given; else null
   std::vector<std::string> why; // one sentence a decision, for `weirctl route`
 };
 using PlanRef = std::shared_ptr<const Plan>;

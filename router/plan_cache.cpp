@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "router/key_fill.hpp"
 #include "router/scatter_plan.hpp"
 
 namespace weir::router {
@@ -36,6 +37,7 @@ std::size_t size_of(const Plan& plan) noexcept {
   if (plan.refusal)
     bytes +=
         size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
+  if (plan.fill) bytes += sizeof(KeyFill) + size_of_text(plan.fill->column);
   return bytes + (plan.scatter ? size_of(*plan.scatter) : 0);
 }
 

@@ -1,6 +1,7 @@
 // A catalog for the tests of routing, built as from a server's answers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -23,11 +24,13 @@ class TestCatalog {
   // Sharded: users(id), orders(user_id), works(user_id int4, monthly partitions), accounts(name varchar(10)), docs(id
   // uuid), tags(label text). Reference: countries, currencies. Unlisted: settings, audited (has triggers), guarded (has
   // policies). Views: v_orders, v_settings.
-  explicit TestCatalog(bool sharded, config::UnlistedTables unlisted = config::UnlistedTables::home) {
+  // Of `filling`, keys are filled in (default_key).
+  explicit TestCatalog(bool sharded, config::UnlistedTables unlisted = config::UnlistedTables::home, const std::vector<std::string>& filling = {}) {
     if (sharded) database_.sharding.emplace().unlisted_tables = unlisted;
     database_.name = "app";
     list("users", "id"), list("orders", "user_id"), list("works", "user_id"), list("accounts", "name");
     list("docs", "id"), list("tags", "label"), list("countries", ""), list("currencies", "");
+    for (config::Table& table : database_.tables) table.fills_key = std::find(filling.begin(), filling.end(), table.name) != filling.end();
     add_relations();
     add_functions();
     build();
