@@ -6,6 +6,7 @@
 #include "migrate/session.hpp"
 #include "router/client/catalog_loader.hpp"
 #include "router/client/conninfo.hpp"
+#include "router/key_fill.hpp"
 #include "router/router.hpp"
 #include "router/scatter_plan.hpp"
 #include "schema/bucket_map.hpp"
@@ -178,6 +179,13 @@ void print_plan(const router::Plan& plan, std::ostream& out) {
   for (const auto& table : plan.tables) line(out, "table", table);
 }
 
+// Of an INSERT whose keys the proxy fills in: the text with them. Else empty.
+std::string with_keys(const std::string& sql, const router::Plan& plan) {
+  const auto edits = plan.fill ? router::find_fill(sql, *plan.fill) : std::nullopt;
+  if (!edits) return {};
+  return router::filled(sql, *plan.fill, *edits, std::vector<std::string>(router::ids_of(*edits), "1")).sql;
+}
+
 void require_self_test() {
   if (const auto tested = router::self_test(); !tested) throw Failure("router self-test: " + tested.error().message);
 }
@@ -191,13 +199,16 @@ bool route(const config::Database& served, const RouteRequest& request, std::ost
   router::Router router(catalog_of(database, request.connect), map);
   router::SessionContext session;
   session.search_path = request.search_path;
-  const router::Planned planned = router.plan(request.sql, {}, session);
+  const std::string filled = with_keys(request.sql, *router.plan(request.sql, {}, session).plan);
+  const std::string& sql = filled.empty() ? request.sql : filled;
+  const router::Planned planned = router.plan(sql, {}, session);
   const router::Plan& plan = *planned.plan;
 
   std::vector<router::Parameter> parameters;
   for (const auto& text : request.parameters) parameters.push_back({false, false, as_bytes(text)});
-  const router::Arguments arguments{request.sql, planned.literals, parameters, {}};
+  const router::Arguments arguments{sql, planned.literals, parameters, {}};
 
+  if (!filled.empty()) line(out, "default_key", "each row gets an id, here 1: " + filled);
   print_plan(plan, out);
   print_keys(database, plan, arguments, *map, out);
   const bool bound = request.parameters.size() >= plan.parameters;

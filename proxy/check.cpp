@@ -303,7 +303,7 @@ class DatabaseCheck {
           "max_prepared_transactions is 0: transactions that write to this shard and another need about as many as "
           "pool.max_per_backend; set it in postgresql.conf and restart the server");
     check_identity(at, shard, *connection);
-    check_recovery(at, *connection);
+    check_functions(at, shard, *connection);
     check_catalog(at, shard, *connection);
   }
 
@@ -346,13 +346,14 @@ class DatabaseCheck {
                                  ": correct the connection string"));
   }
 
-  // Whether distributed transactions could be decided there, and recovered by the maintenance user.
-  void check_recovery(const std::string& at, Connection& connection) {
+  // Whether distributed transactions could be decided there, and recovered by the maintenance user; and node numbers leased.
+  void check_functions(const std::string& at, const config::Shard& shard, Connection& connection) {
     if (!database_.sharding) return;
     const auto rows = connection.query(
-        "SELECT to_regnamespace('weir') IS NULL, to_regprocedure('weir.abort(text)') IS NULL, "
+        "SELECT to_regnamespace('weir') IS NULL, to_regprocedure('weir.abort(text)') IS NULL OR to_regprocedure('weir.lease_id_node(uuid, text)') IS NULL, "
         "has_function_privilege(to_regprocedure('weir.abort(text)'), 'EXECUTE') AND has_table_privilege(to_regclass('weir.decision'), 'SELECT') "
-        "AND has_table_privilege(to_regclass('weir.decision'), 'DELETE'), current_user");
+        "AND has_table_privilege(to_regclass('weir.decision'), 'DELETE'), current_user, "
+        "has_function_privilege(to_regprocedure('weir.lease_id_node(uuid, text)'), 'EXECUTE')");
     if (!rows) return findings_.error(at, concat("reading schema weir: ", rows.error().message));
     const Row& row = rows->at(0);
     if (row[0] == "t") return;   // told as a missing identity
@@ -362,6 +363,12 @@ class DatabaseCheck {
       findings_.warning(at, concat("user ", row[3].value_or(""),
                                    " cannot recover distributed transactions: it must be the owner of schema weir, or a member of that role"));
     }
+    const bool leases = &shard == &database_.shards.front() &&
+                        std::ranges::any_of(database_.tables, [](const config::Table& table) { return table.fills_key; });
+    if (leases && row[4] != "t")
+      findings_.error(at, concat("user ", row[3].value_or(""), " cannot lease node numbers for default_key = \"weir.next_id\": ",
+                                 row[4] ? "GRANT EXECUTE ON FUNCTION weir.lease_id_node(uuid, text), weir.release_id_node(uuid, bigint) to it"
+                                        : "run `weirctl init -c weir.toml`"));
   }
 
   void check_catalog(const std::string& at, const config::Shard& shard, Connection& connection) {

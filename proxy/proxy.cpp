@@ -10,6 +10,7 @@
 #include "proxy/client_tls.hpp"
 #include "proxy/admin_http.hpp"
 #include "proxy/console.hpp"
+#include "proxy/id_leases.hpp"
 #include "proxy/recovery.hpp"
 #include "proxy/stats_line.hpp"
 
@@ -131,6 +132,8 @@ Result<void> Proxy::start_threads(Inheritance inherited) {
                                            on_catalog(d, std::move(loaded), problem);
                                          });
   recovery_ = std::make_unique<Recovery>([this] { return this->topology(); });
+  id_leases_ = std::make_unique<IdLeases>();
+  id_leases_->serve(topology, Deadline::after(Clock::now(), IdLeases::kPatience));
   // Ready means: catalogs are there and replicas are known, if they can be had within a moment.
   catalogs_->wait_first_round(Deadline::after(Clock::now(), std::chrono::seconds(10)));
   (void)monitor_->wait_first_round(Deadline::after(Clock::now(), std::chrono::seconds(3)));
@@ -154,6 +157,7 @@ Proxy::~Proxy() {
   monitor_.reset();
   if (console_jobs_) console_jobs_->stop();   // before the workers, on which its commands wait; a console's client may still ask for one
   for (auto& worker : workers_) worker->stop();
+  id_leases_.reset();
   // Sessions used them to the last; what they still have to tell goes to loops that run no more.
   listen_hub_.reset();
   auth_query_.reset();

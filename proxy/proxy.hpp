@@ -34,6 +34,7 @@
 namespace weir::proxy {
 
 class Console;
+class IdLeases;
 class Recovery;
 class StatsLine;
 
@@ -197,6 +198,7 @@ class Proxy {
   std::unique_ptr<pool::Monitor> monitor_;
   std::unique_ptr<Catalogs> catalogs_;
   std::unique_ptr<Recovery> recovery_;
+  std::unique_ptr<IdLeases> id_leases_;
   std::mutex http_mutex_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<StatsLine> stats_line_;

@@ -6,6 +6,7 @@
 #include "base/strings.hpp"
 #include "config/load.hpp"
 #include "proxy/client_tls.hpp"
+#include "proxy/id_leases.hpp"
 #include "proxy/proxy.hpp"
 
 namespace weir::proxy {
@@ -146,6 +147,7 @@ void Proxy::apply(config::Settings next, const TopologyRef& before, ReloadOutcom
     outcome.lines.push_back(read.error().message);
     return;
   }
+  id_leases_->serve(topology, Deadline::after(Clock::now(), IdLeases::kPatience));
   authenticator_.set_users(*settings);
   publish(topology);
   auth_query_->forget_all();

@@ -3,6 +3,7 @@
 
 #include "base/log.hpp"
 #include "base/strings.hpp"
+#include "proxy/id_source.hpp"
 #include "proxy/proxy.hpp"
 #include "schema/identity.hpp"
 
@@ -108,6 +109,8 @@ std::shared_ptr<Topology> Proxy::build_topology(std::shared_ptr<const config::Se
     state.write_hold = write_hold_of(*settings, d);
     const DatabaseState* old = before ? before->find(d.name) : nullptr;
     state.marks = old && old->marks->buckets() == state.map->buckets() ? old->marks : std::make_shared<WriteMarks>(state.map->buckets());
+    const bool fills_keys = std::ranges::any_of(d.tables, [](const config::Table& table) { return table.fills_key; });
+    if (fills_keys) state.ids = old && old->ids ? old->ids : std::make_shared<IdSource>(d.name);
     if (old) state.marks->wrote_everything(Clock::now());   // after a map change every bucket counts as just written
     const auto cluster = std::make_shared<OneCluster>();
     for (std::size_t i = 0; i < d.shards.size(); ++i) {

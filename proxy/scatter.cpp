@@ -192,7 +192,9 @@ bool Scatter::read_op(std::size_t index) {
     const auto parse = wire::read_parse(body_of(op));   // read once before: it is well-formed, as all that follow here
     std::vector<std::uint32_t> types(parse->types);
     for (std::size_t i = 0; i < types.size(); ++i) types[i] = parse->type(i);
-    make_source(parse->query, std::move(types), index)->name = parse->statement;
+    const auto source = op.filled ? make_source(op.filled->sql, op.filled->types, index) : make_source(parse->query, std::move(types), index);
+    source->name = parse->statement;
+    source->filled = op.filled;
   } else if (op.type == 'B') {
     return read_portal(index, source_of(index, wire::read_bind(body_of(op))->statement));
   } else if (op.type == 'Q') {
@@ -298,6 +300,7 @@ std::shared_ptr<Scatter::Source> Scatter::source_of(std::size_t index, std::stri
   const PreparedStatement& statement = op.statement ? *op.statement : s_.unnamed_before();
   auto source = make_source(statement.sql, statement.types, kNone);
   source->name = name;
+  source->filled = statement.filled;
   return source;
 }
 

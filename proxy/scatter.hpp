@@ -66,6 +66,7 @@ class Scatter {
     std::vector<router::Literal> literals;
     router::PlanRef plan;
     std::size_t parse_op = kNone;               // its Parse in the batch
+    FilledRef filled;                           // the client sees its own parameters only
     bool checked = false;
     bool returns_rows = false;
     Fields fields;                              // what the client sees

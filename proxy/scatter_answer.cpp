@@ -121,7 +121,7 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
     const bool right = co_await check(*source);
     if (!right) co_return false;
   }
-  wire::write_parameter_description(reply(), source->types);
+  wire::write_parameter_description(reply(), std::span(source->types).first(source->filled ? source->filled->parameters : source->types.size()));
   if (source->returns_rows)
     wire::write_row_description(reply(), source->fields);
   else

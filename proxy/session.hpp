@@ -123,6 +123,7 @@ class Session {
     std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
     char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData); 0: see translate_op()
     std::unique_ptr<PreparedText> prepared;   // the text names prepared statements
+    FilledRef filled;               // the proxy has put keys into the text; of a Query or Bind: into this message
   };
   // What a batch as a whole asks for.
   struct Decision {
@@ -237,6 +238,15 @@ class Session {
   void read_into(PreparedStatement& statement, const wire::ParseView& parse);
   [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
+
+  // --- keys that are filled in (session_fill.cpp) ---
+  [[nodiscard]] Result<std::vector<std::int64_t>> take_ids(std::size_t count);
+  void fill_statement(PreparedStatement& statement);
+  static void empty_statement(PreparedStatement& statement);
+  [[nodiscard]] std::optional<ByteView> fill_query(Op& op, std::string_view sql);
+  [[nodiscard]] std::optional<ByteView> fill_bind(Op& op, const wire::BindView& bind, const FilledRef& filled);
+  void put_rewritten();
+  void write_own_parameters(const wire::Message& description, const Filled& filled);
 
   // --- where statements go, or would go (session_routes.cpp) ---
   void observe_route(const router::Plan* plan, const router::Arguments& arguments);
@@ -549,6 +559,7 @@ class Session {
   std::size_t scanned_ = 0;             // how much of input_ is in ops_
   ByteBuffer in_;
   std::vector<Op> ops_;
+  std::vector<std::pair<std::size_t, ByteBuffer>> rewritten_;   // messages of ops_ that the proxy has put keys into, until they are in input_
   ReplyQueue expected_;
   ByteBuffer to_server_;                // what the server's socket did not take
   ByteBuffer carry_;                    // an incomplete control message of the server

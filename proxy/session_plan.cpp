@@ -114,6 +114,7 @@ void Session::plan_batch(BatchEnd& end) {
       if (ends_spread || changes_what_follows(verb)) end_batch_behind(i, end);
     }
   }
+  put_rewritten();
   // More may follow before the Sync: only the primary can take whatever it is.
   if (end == BatchEnd::flush) decision_.read_only = false;
 }
@@ -136,6 +137,8 @@ bool Session::plan_is_stale() const {
 void Session::forget_plan() {
   undo_names_from(0);
   take_unnamed_back();
+  for (const auto& [index, message] : rewritten_) ops_[index].filled.reset();   // those that are in input_ already stay
+  rewritten_.clear();
   for (Op& op : ops_) {
     op.plan.reset();
     op.text.reset();
@@ -223,11 +226,17 @@ router::SessionContext Session::context() const {
 }
 
 void Session::plan_query(Op& op, ByteView body) {
-  const auto sql = wire::read_query(body);
+  auto sql = wire::read_query(body);
   if (!sql) return refuse(sql.error());
-  const router::Planned planned = database_->router->plan(*sql, {}, context());
+  router::Planned planned = database_->router->plan(*sql, {}, context());
   op.plan = planned.plan;
   has_unnamed_ = false;   // a simple Query drops the unnamed statement
+  if (op.plan->fill)
+    if (const auto filled = fill_query(op, *sql)) {
+      sql = wire::read_query(*filled);
+      planned = database_->router->plan(*sql, {}, context());
+      op.plan = planned.plan;
+    }
   const router::Arguments arguments{*sql, planned.literals, {}, {}, server_encoding_};
   if (database_->observer) observe_route(database_->observer->plan(*sql, {}, context()).plan.get(), arguments);
   count_in(*op.plan, &arguments);
@@ -251,6 +260,8 @@ void Session::plan_parse(Op& op, ByteView body) {
   }
   read_into(*statement, *parse);
   op.plan = statement->plan;
+  op.filled = statement->filled;
+  if (op.filled) raw_ = false;
   const bool ends_nothing = op.plan->verb == Verb::query || op.plan->verb == Verb::dml || is_tracked(op.plan->verb);
   if (op.statement && ends_nothing && is_aborted()) return refuse(transaction_is_aborted());   // also where a server has it already
   if (op.statement && !fits_client(op.name, *statement)) return;
@@ -274,6 +285,8 @@ void Session::read_into(PreparedStatement& statement, const wire::ParseView& par
   statement.sql = parse.query;
   statement.types.resize(parse.types);
   for (std::size_t i = 0; i < parse.types; ++i) statement.types[i] = parse.type(i);
+  statement.by_protocol = true;
+  statement.filled.reset();
   replan(statement);
 }
 
@@ -289,8 +302,14 @@ InternedRef Session::intern(const PreparedStatement& statement) const {
 }
 
 void Session::replan(PreparedStatement& statement) {
-  const router::Planned planned = database_->router->plan(statement.sql, statement.types, context());
+  if (statement.filled) empty_statement(statement);
+  router::Planned planned = database_->router->plan(statement.sql, statement.types, context());
   statement.plan = planned.plan;
+  if (statement.plan->fill && statement.by_protocol) {
+    fill_statement(statement);
+    planned = database_->router->plan(statement.sql, statement.types, context());
+    statement.plan = planned.plan;
+  }
   statement.literals.assign(planned.literals.begin(), planned.literals.end());
   if (database_->observer) statement.observed = database_->observer->plan(statement.sql, statement.types, context()).plan;
   statement.generation = database_->router->generation();
@@ -315,8 +334,14 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
     return nullptr;
   }
   const bool other_settings = statement->planned_for != context_of_;
-  if (other_settings || statement->generation != database_->router->generation()) replan(*statement);
-  if (other_settings && op.interned) {
+  bool other_text = false;
+  if (other_settings || statement->generation != database_->router->generation()) {
+    const std::string before = statement->filled ? statement->sql : std::string();
+    replan(*statement);
+    other_text = before != (statement->filled ? std::string_view(statement->sql) : std::string_view());
+  }
+  if (other_text && name.empty()) statement->id = worker_.next_unnamed();
+  if ((other_settings || other_text) && op.interned) {
     op.interned = intern(*statement);
     if (!op.interned) {
       refuse(too_many_texts());
@@ -331,10 +356,15 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
 
 void Session::plan_bind(Op& op, ByteView body) {
   database_->stats.binds.add();
-  const auto bind = wire::read_bind(body);
+  auto bind = wire::read_bind(body);
   if (!bind) return refuse(bind.error());
   PreparedStatement* statement = find_statement(op, bind->statement);
   if (!statement) return;
+  if (statement->filled && !op.filled) {
+    const auto filled = fill_bind(op, *bind, statement->filled);
+    if (!filled) return;
+    bind = wire::read_bind(*filled);
+  }
   if (op.plan->verb == Verb::empty && is_aborted()) return refuse(transaction_is_aborted());
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) return plan_prepared_bind(op, *bind, *statement);
   auto& parameters = worker_.parameters;
@@ -374,6 +404,7 @@ void Session::plan_named(Op& op, ByteView body) {
   }
   if (op.type == 'D') {
     const PreparedStatement* statement = find_statement(op, named->name);
+    if (statement) op.filled = statement->filled;
     if (statement && !op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_describe(op, *statement);
     return;
   }

@@ -211,6 +211,10 @@ bool Session::plan_use(PreparedText& text, const PreparedUse& planned, const Pre
     } else if (known && known->interned) {
       use.prepared = known->statement;
       use.interned = known->interned;
+      if (use.kind == Kind::execute && use.prepared->filled)
+        return refuse({sqlstate::kFeatureNotSupported, concat("EXECUTE of prepared statement \"", use.name, "\", whose rows lack their sharding key"),
+                       "Bind and execute it by the protocol, as drivers do."}),
+               false;
       if (use.kind == Kind::execute) count_in_executed(*use.prepared, planned);
     } else if (known) {
       return refuse({sqlstate::kFeatureNotSupported, concat("prepared statement \"", use.name, "\" cannot be executed here"),

@@ -153,7 +153,8 @@ std::string Session::with_client_names(std::string_view text, const Op* op) cons
 // An error that names what the client does not know, or a place in a text that it did not send. False: it is to be passed on as it is.
 bool Session::translate_error(const wire::Message& error, const Op* op) {
   const std::string_view body(reinterpret_cast<const char*>(error.body.data()), error.body.size());
-  const bool moved = op && op->prepared && !op->prepared->edits.empty();
+  const auto* edits = op && op->prepared ? &op->prepared->edits : op && op->filled ? &op->filled->edits : nullptr;
+  const bool moved = edits && !edits->empty();
   if (!moved && body.find("weir_") == std::string_view::npos) return false;
   std::string out;
   for_each_error_field(error.body, [&](char code, std::string_view value) {
@@ -161,7 +162,7 @@ bool Session::translate_error(const wire::Message& error, const Op* op) {
     if (code == 'M' || code == 'D' || code == 'H') text = with_client_names(value, op);
     if (code == 'P' && moved) {
       if (!server_encoding_) return;   // its characters are not those that are counted here
-      text = std::to_string(client_position(op->prepared->edits, std::strtoul(text.c_str(), nullptr, 10)));
+      text = std::to_string(client_position(*edits, std::strtoul(text.c_str(), nullptr, 10)));
     }
     out += code;
     out += text;

@@ -282,9 +282,14 @@ void Session::process_message(const wire::Message& m, bool& forward) {
       if (!expected_.empty() && expected_.front().kind == Expect::query && expected_.front().swallow) forward = false;
       break;
     case 'A': forward = mode_ == config::PoolMode::session; break;   // else the hub tells it
+    case 't':
+      if (due == Expect::describe && expected_.front().op < ops_.size() && ops_[expected_.front().op].filled) {
+        forward = false;
+        write_own_parameters(m, *ops_[expected_.front().op].filled);
+      }
+      break;
     case 'H':
-    case 'c':
-    case 't': break;
+    case 'c': break;
     default: return break_server(out_of_step(m.type));
   }
   emit_local_replies();

@@ -111,7 +111,7 @@ void Session::translate_parse(std::size_t index, ByteView message) {
   if (!op.statement) {
     server_->unnamed_statement = unnamed_.id;
     expected_.push({Expect::parse, false, at});
-    return pass_on(message);
+    return op.filled ? wire::write_parse(to_server_, "", op.filled->sql, op.filled->types) : pass_on(message);
   }
   if (server_->prepared.touch(op.interned->id)) {
     database_->stats.prepared_hits.add();

@@ -17,6 +17,9 @@
 
 namespace weir::proxy {
 
+struct Filled;
+using FilledRef = std::shared_ptr<const Filled>;
+
 // A text that a client prepared, by Parse or by PREPARE, with its parameter types, and the plan made for it. Immutable once shared,
 // but for the plan, which is renewed when the router's generation changes (one session, one thread).
 struct PreparedStatement {
@@ -29,6 +32,8 @@ struct PreparedStatement {
   router::PlanRef observed;             // where it would go; null: nothing is observed
   std::uint64_t generation = 0;         // of the router when it was planned
   SettingsRef planned_for;              // the session settings it was planned under
+  bool by_protocol = false;             // of a Parse: keys can be filled in
+  FilledRef filled;                     // `sql` and `types` have parameters for keys; null: they are the client's own
 };
 using PreparedRef = std::shared_ptr<PreparedStatement>;
 
@@ -130,6 +135,16 @@ struct PreparedText {
   std::vector<Use> uses;
   std::vector<Edit> edits;
   std::unique_ptr<StatementNames> before_deallocate_all;
+};
+
+// A text that the proxy has put keys into (session_fill.cpp).
+struct Filled {
+  std::vector<PreparedText::Edit> edits;
+  // Of a Parse, and of what is bound to it.
+  std::string sql, client_sql;                       // as servers are told, and as the client sent it
+  std::vector<std::uint32_t> types, client_types;
+  std::uint16_t parameters = 0;                      // the client's own; behind them
+  std::uint16_t ids = 0;                             // are as many of the proxy's
 };
 
 }  // namespace weir::proxy

@@ -22,6 +22,7 @@
 
 namespace weir::proxy {
 
+class IdSource;
 struct LoadedCatalog;
 
 struct ShardBackends {
@@ -105,6 +106,7 @@ struct DatabaseState {
   std::vector<ShardBackends> shards;                    // by ShardId
   std::vector<pool::LoginCheck> checks;                 // identity of each shard
   std::shared_ptr<WriteMarks> marks;
+  std::shared_ptr<IdSource> ids;                        // null: no table has a default_key
   bool has_replicas = false;
   Duration write_hold{};                                // how long after a write its reads go to the primary
   [[nodiscard]] bool sharded() const { return config->sharding.has_value(); }
