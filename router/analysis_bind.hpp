@@ -44,6 +44,12 @@ struct ColumnMeaning {
   bool operator==(const ColumnMeaning&) const = default;
 };
 
+// A table that INSERT, UPDATE, DELETE or MERGE writes to. Null: the catalog does not know it.
+struct WriteTarget {
+  const RangeVar* var = nullptr;
+  const schema::Relation* relation = nullptr;
+};
+
 // What kinds of relations a statement names, with one of each for messages.
 struct Touched {
   std::string sharded, reference, reference_written, unlisted, catalog, reaches_sharded;  // empty: none
@@ -76,6 +82,8 @@ class Binder {
   // Why the key of some sharded table is not bound: the statement needs every shard.
   [[nodiscard]] const std::optional<Error>& unbound() const { return unbound_; }
   [[nodiscard]] const std::vector<ShardedItem>& sharded_items() const { return sharded_items_; }
+  // Those of WITH queries first.
+  [[nodiscard]] const std::vector<WriteTarget>& write_targets() const { return write_targets_; }
   // None: it cannot be told, or is no column of a table.
   [[nodiscard]] std::optional<ColumnMeaning> meaning(const ColumnRef& ref) const;
   // No column of any FROM list that it can see has that name.
@@ -184,6 +192,7 @@ class Binder {
   std::optional<Error> refusal_, unbound_;
   std::optional<KeyFill> fill_;
   std::vector<ShardedItem> sharded_items_;
+  std::vector<WriteTarget> write_targets_;
   std::unordered_map<const RangeVar*, std::size_t> sharded_at_;
   std::unordered_map<const ColumnRef*, ColumnMeaning> meanings_;
   std::unordered_set<const ColumnRef*> absent_;

@@ -16,10 +16,6 @@ bool is_sharded(const schema::Relation* relation) {
   return relation != nullptr && relation->placement == schema::Placement::sharded;
 }
 
-constexpr std::string_view kReferenceHint =
-    "A later version writes reference tables on every shard; until then run the statement on each shard's database "
-    "directly.";
-
 bool fills_key(const schema::Relation& relation) { return relation.rule != nullptr && relation.rule->fills_key; }
 
 // weir.next_id()
@@ -44,9 +40,7 @@ const schema::Relation* Binder::target(const RangeVar& var, Level& level) {
   const schema::Relation* relation = name(var, Access::write);
   read_only_ = false;
   add_table(var, relation, level);
-  if (relation != nullptr && relation->placement == schema::Placement::reference)
-    refuse(concat("writing reference table ", relation->qualified(), " cannot be routed yet"),
-           std::string(kReferenceHint));
+  write_targets_.push_back({&var, relation});
   return relation;
 }
 

@@ -8,6 +8,8 @@
 #include "router/analysis_survey.hpp"
 #include "router/classify.hpp"
 #include "router/scatter_planner.hpp"
+#include "router/write_planner.hpp"
+#include "router/write_schema.hpp"
 
 namespace weir::router {
 namespace {
@@ -38,9 +40,11 @@ class StatementAnalysis {
   void describe(Plan& plan) const;
   void place(Plan& plan) const;
   void place_query(Plan& plan) const;
+  bool place_schema(Plan& plan) const;
   [[nodiscard]] std::optional<Error> reason_against() const;
   [[nodiscard]] std::optional<Error> needs_several() const;
   [[nodiscard]] bool may_scatter(const Plan& plan) const;
+  [[nodiscard]] bool may_write_scattered(const Plan& plan) const;
   bool scatter(Plan& plan, const Error& one_shard) const;
   void scatter_keyed(Plan& plan) const;
   [[nodiscard]] std::optional<Error> against_unlisted() const;
@@ -134,6 +138,7 @@ void StatementAnalysis::place(Plan& plan) const {
     plan.target = Target::home;
     return;
   }
+  if (place_schema(plan)) return;
   plan.refusal = reason_against();
   const std::optional<Error> several = plan.refusal ? std::nullopt : needs_several();
   if (several && scatter(plan, *several)) return;
@@ -158,6 +163,41 @@ void StatementAnalysis::place(Plan& plan) const {
   }
 }
 
+// DDL and the like. False: another kind of statement.
+bool StatementAnalysis::place_schema(Plan& plan) const {
+  if (is_query(stmt_) || survey_.unknown_node != T_Invalid) return false;
+  SchemaAnswer answer = plan_schema(stmt_, utility_, input_, *binder_, construct_of(sql_));
+  if (answer.where == SchemaAnswer::Where::elsewhere) return false;
+  if (auto error = against_unlisted()) answer = {SchemaAnswer::Where::refused, nullptr, std::move(error)};
+  if (answer.where == SchemaAnswer::Where::every && !input_.alone) answer = {SchemaAnswer::Where::refused, nullptr, answer.plan->refusal};
+  switch (answer.where) {
+    case SchemaAnswer::Where::elsewhere:
+      break;
+    case SchemaAnswer::Where::home:
+      plan.target = Target::home;
+      plan.why.push_back("runs on the home shard");
+      break;
+    case SchemaAnswer::Where::every:
+      plan.target = Target::scatter;
+      plan.why.push_back("every shard: it concerns what every shard has");
+      plan.scatter = std::move(answer.plan);
+      break;
+    case SchemaAnswer::Where::refused:
+      plan.target = Target::refused;
+      plan.refusal = std::move(answer.refusal);
+      plan.why.push_back(plan.refusal->message);
+      break;
+  }
+  return true;
+}
+
+// What no server has to be asked for afterwards: a server that ran code of the user's is cleaned before another client has it.
+bool StatementAnalysis::may_write_scattered(const Plan& plan) const {
+  Effects rest = plan.effects;
+  rest.taints = rest.opaque = rest.releases = false;
+  return input_.alone && is_query(stmt_) && plan.verb == Verb::dml && !survey_.into && rest == Effects{} && !survey_.home;
+}
+
 // Only what is proven to read, and leaves nothing behind.
 bool StatementAnalysis::may_scatter(const Plan& plan) const {
   return input_.alone && pg::is(stmt_, T_SelectStmt) && plan.verb == Verb::query && plan.read_only && plan.effects == Effects{} &&
@@ -166,11 +206,13 @@ bool StatementAnalysis::may_scatter(const Plan& plan) const {
 
 // Plans a statement that no single shard answers, or says why not.
 bool StatementAnalysis::scatter(Plan& plan, const Error& one_shard) const {
-  if (!may_scatter(plan)) {
+  const bool writes = may_write_scattered(plan);
+  if (!writes && !may_scatter(plan)) {
     plan.refusal = one_shard;
     return false;
   }
-  ScatterAnswer answer = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard);
+  ScatterAnswer answer = writes ? plan_write(stmt_, input_, survey_, *binder_, one_shard)
+                                : plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard);
   if (answer.plan == nullptr) {
     plan.refusal = against_mixing() ? one_shard : answer.refusal;
     return false;
@@ -200,11 +242,18 @@ bool may_differ(const std::vector<Binding>& bindings) {
 
 // Its keys are known, but perhaps not of one shard.
 void StatementAnalysis::scatter_keyed(Plan& plan) const {
-  if (!may_scatter(plan) || !may_differ(plan.bindings)) return;
+  const bool writes = may_write_scattered(plan);
+  if (!(writes || may_scatter(plan)) || !may_differ(plan.bindings)) return;
   const Error one_shard = refused(concat("the statement needs several shards: keys of table ", binder_->touched().sharded,
                                          " lie on them"),
                                   "Bind the key to one value, or run one statement a shard.");
-  plan.scatter = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard).plan;
+  if (!writes) {
+    plan.scatter = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard).plan;
+    return;
+  }
+  ScatterAnswer answer = plan_write(stmt_, input_, survey_, *binder_, one_shard);
+  plan.scatter = std::move(answer.plan);
+  plan.apart = std::move(answer.refusal);
 }
 
 void StatementAnalysis::place_query(Plan& plan) const {
@@ -250,6 +299,9 @@ std::optional<Error> StatementAnalysis::reason_against() const {
 // What one shard alone cannot do, and several may.
 std::optional<Error> StatementAnalysis::needs_several() const {
   if (auto error = against_mixing()) return error;
+  if (is_query(stmt_) && !binder_->touched().reference_written.empty())
+    return refused(concat("writing reference table ", binder_->touched().reference_written, " needs every shard"),
+                   "Send it as a statement of its own.");
   if (binder_->unbound()) return binder_->unbound();
   // Whatever way a sharded table was named: without a binding there is no shard.
   const std::string& table = binder_->touched().sharded;

@@ -340,8 +340,7 @@ Utility classify_utility(Node* stmt) {
       grant(u, to<GrantStmt>(stmt));
       break;
     case T_TruncateStmt:
-      // CASCADE empties tables that it does not name.
-      if (to<TruncateStmt>(stmt).behavior != DROP_CASCADE) writes_all(u, to<TruncateStmt>(stmt).relations);
+      writes_all(u, to<TruncateStmt>(stmt).relations);  // CASCADE empties more, which refers to these and so is where they are
       break;
     case T_LockStmt:
       writes_all(u, to<LockStmt>(stmt).relations);

@@ -166,6 +166,7 @@ struct Plan {
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard
   std::shared_ptr<const KeyFill> fill;   // refused as it stands, but its missing keys can be given; else null
+  std::optional<Error> apart;   // Target::keyed without `scatter`: why its keys must lie on one shard, if that takes saying
   std::vector<std::string> why; // one sentence a decision, for `weirctl route`
 };
 using PlanRef = std::shared_ptr<const Plan>;

@@ -10,6 +10,7 @@
 #include "router/literal_value.hpp"
 #include "router/plan.hpp"
 #include "router/scatter_plan.hpp"
+#include "router/write_plan.hpp"
 
 namespace weir::router {
 namespace {
@@ -71,6 +72,18 @@ class Resolver {
  public:
   Resolver(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map)
       : plan_(plan), arguments_(arguments), map_(map) {}
+
+  // The shard of each row of an INSERT.
+  Result<std::vector<ShardId>> rows() {
+    std::vector<ShardId> shards;
+    rows_ = &shards;
+    for (const Binding& binding : plan_.bindings) {
+      binding_ = &binding;
+      for (const KeySource& source : binding.values)
+        if (auto landed = take(source); !landed) return landed.take_error();
+    }
+    return shards;
+  }
 
   Result<Route> keyed() {
     for (const Binding& binding : plan_.bindings) {
@@ -203,6 +216,7 @@ class Resolver {
       if (const auto doubt = doubt_about(source, key.text())) return unreadable(source, *doubt);
     const std::uint32_t bucket = map_.bucket(key);
     const ShardId shard = map_.shard_of_bucket(bucket);
+    if (rows_ != nullptr) rows_->push_back(shard);
     if (!shard_) {
       shard_ = shard;
       bucket_ = bucket;
@@ -243,6 +257,7 @@ class Resolver {
   }
 
   Error too_many_shards() const {
+    if (plan_.apart) return *plan_.apart;
     std::size_t count = 0;
     for (const bool seen : seen_) count += seen ? 1 : 0;
     const std::string& table = several_on_->table;
@@ -268,6 +283,7 @@ class Resolver {
   std::uint32_t bucket_ = 0;             // likewise
   bool one_bucket_ = false;              // every key's so far
   std::vector<bool> seen_;               // shards, once there are several
+  std::vector<ShardId>* rows_ = nullptr;
 };
 
 Result<Route> every_shard(const ScatterPlan& plan, const Arguments& arguments, const schema::BucketMap& map) {
@@ -279,6 +295,10 @@ Result<Route> every_shard(const ScatterPlan& plan, const Arguments& arguments, c
 }
 
 }  // namespace
+
+Result<std::vector<ShardId>> shards_of_rows(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map) {
+  return Resolver(plan, arguments, map).rows();
+}
 
 Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema::BucketMap& map) {
   switch (plan.target) {

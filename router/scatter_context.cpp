@@ -76,26 +76,19 @@ bool is_star(const Node* node) {
   return fields.size() > 0 && pg::is(fields[fields.size() - 1], T_A_Star);
 }
 
-ScatterContext::ScatterContext(SelectStmt* select, const AnalysisInput& input, const Survey& survey,
-                               const Binder& binder)
-    : select_(select), input_(input), survey_(survey), binder_(binder) {
+ScatterContext::ScatterContext(Node* statement, const AnalysisInput& input, const Survey& survey, const Binder& binder)
+    : statement_(statement), input_(input), survey_(survey), binder_(binder) {
   std::string lower = ascii_lower(input.sql);
   ties_ = lower.find("ties") != std::string::npos;
 }
 
 std::optional<Error> ScatterContext::look() {
-  auto* root = reinterpret_cast<Node*>(select_);
   if (binder_.sharded_items().size() > kMaxScatterTables || input_.sql.size() > kMaxScatterText)
     return scatter_refusal("a statement of this size", std::string(kOneShard));
-  if (depth_of(root) > kMaxScatterDepth) return scatter_refusal("a statement nested this deeply", std::string(kOneShard));
+  if (depth_of(statement_) > kMaxScatterDepth) return scatter_refusal("a statement nested this deeply", std::string(kOneShard));
   if (input_.sql.find("weir_g") != std::string_view::npos || input_.sql.find("weir_u") != std::string_view::npos)
     return scatter_refusal("a name that begins with weir_", "Such names are Weir's own: rename it.");
-  std::optional<Error> error;
-  for_each_node(root, [&](Node* node) {
-    if (!error) error = visit(node);
-    return !error;
-  });
-  if (error) return error;
+  if (auto error = look_at_nodes()) return error;
   if (auto unnamed = name_time_columns()) return unnamed;
   // A literal that is no constant of the tree would be fixed in a plan that other statements share.
   std::vector<bool> seen(input_.literals.size());
@@ -108,11 +101,20 @@ std::optional<Error> ScatterContext::look() {
   return std::nullopt;
 }
 
+std::optional<Error> ScatterContext::look_at_nodes() {
+  std::optional<Error> error;
+  for_each_node(statement_, [&](Node* node) {
+    if (!error) error = visit(node);
+    return !error;
+  });
+  return error;
+}
+
 // now() gives its column a name, and what stands in its place would give another.
 std::optional<Error> ScatterContext::name_time_columns() {
   if (times_.empty()) return std::nullopt;
   std::optional<Error> error;
-  for_each_node(select_, [&](Node* node) {
+  for_each_node(statement_, [&](Node* node) {
     auto* target = pg::as<ResTarget>(node, T_ResTarget);
     if (target == nullptr || target->name != nullptr || is_star(target->val)) return true;
     const auto name = output_name(*target);
@@ -135,6 +137,8 @@ std::optional<Error> ScatterContext::visit(Node* node) {
       return constant(*reinterpret_cast<A_Const*>(node));
     case T_RangeTableSample:
       return scatter_refusal("TABLESAMPLE", std::string(kOneShard));
+    case T_CurrentOfExpr:
+      return scatter_refusal("WHERE CURRENT OF", "A cursor is on one shard: name the rows by their key.");
     case T_LockingClause:
       return scatter_refusal("FOR UPDATE / SHARE", "Lock rows of one shard at a time: bind the sharding key.");
     case T_ColumnRef:
@@ -169,6 +173,7 @@ std::optional<Error> ScatterContext::function(FuncCall& call) {
   const auto facts = catalog().find_function(name.schema, name.name);
   if (!facts)
     return scatter_refusal(concat("function ", name.name, "(), which is not known,"), "RELOAD loads the catalog again.");
+  if (rows_differ_ && !facts->user_defined && name.name == "gen_random_uuid") return std::nullopt;
   if (facts->is_volatile || facts->is_procedure)
     return scatter_refusal(concat("volatile function ", name.name, "()"),
                            "Its answer would differ by shard: give its result as a parameter.");

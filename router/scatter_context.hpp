@@ -33,12 +33,25 @@ struct Candidate {
 
 class ScatterContext {
  public:
-  ScatterContext(SelectStmt* select, const AnalysisInput& input, const Survey& survey, const Binder& binder);
+  // `statement` is a SelectStmt; of a write, whose texts are not made from the tree, the statement that writes.
+  ScatterContext(Node* statement, const AnalysisInput& input, const Survey& survey, const Binder& binder);
 
   // Looks at every node. A reason why no strategy may have this statement.
   [[nodiscard]] std::optional<Error> look();
+  // The part of it that does not depend on how texts are made.
+  [[nodiscard]] std::optional<Error> look_at_nodes();
+  // Each row computes a value of its own, wherever it lies: gen_random_uuid() is no obstacle. Say so before it looks.
+  void let_rows_differ() { rows_differ_ = true; }
 
-  [[nodiscard]] SelectStmt* select() const { return select_; }
+  // A call of now() or its like, and what its timestamptz is cast to; empty: it is one.
+  struct TimeCall {
+    Node* node;
+    std::string cast;
+  };
+  [[nodiscard]] const std::vector<TimeCall>& time_calls() const { return times_; }
+
+  [[nodiscard]] Node* statement() const { return statement_; }
+  [[nodiscard]] SelectStmt* select() const { return reinterpret_cast<SelectStmt*>(statement_); }
   [[nodiscard]] const AnalysisInput& input() const { return input_; }
   [[nodiscard]] const Survey& survey() const { return survey_; }
   [[nodiscard]] const Binder& binder() const { return binder_; }
@@ -69,17 +82,13 @@ class ScatterContext {
     std::uint32_t literal;
     bool negative;
   };
-  struct TimeCall {
-    Node* node;
-    std::string cast;  // of a timestamptz; empty: it is one
-  };
   [[nodiscard]] std::optional<Error> visit(Node* node);
   [[nodiscard]] std::optional<Error> name_time_columns();
   [[nodiscard]] std::optional<Error> function(FuncCall& call);
   [[nodiscard]] std::optional<Error> value_function(SQLValueFunction& call);
   [[nodiscard]] std::optional<Error> constant(A_Const& constant);
 
-  SelectStmt* select_;
+  Node* statement_;
   const AnalysisInput& input_;
   const Survey& survey_;
   const Binder& binder_;
@@ -87,6 +96,7 @@ class ScatterContext {
   std::vector<TimeCall> times_;
   std::vector<std::pair<ResTarget*, std::string>> named_;  // output columns without AS, where there are time functions
   bool ties_ = false;
+  bool rows_differ_ = false;
 };
 
 // Calls `visit` for a node and all below it, parents first, until it returns false for one: then not below that. Not for

@@ -1,4 +1,4 @@
-// ScatterPlan: how a SELECT over several shards is answered. The planner (router/scatter_*.cpp) makes it; whoever has
+// ScatterPlan: how a statement over several shards is answered: a SELECT as below, a write as router/write_plan.hpp says. The planner (router/scatter_*.cpp) makes it; whoever has
 // the connections (the proxy's driver, router/client) carries it out. Immutable, shared freely. No I/O here.
 //
 // The law: the answer is exactly what one PostgreSQL with all rows would give. So a plan holds only what was proven, and
@@ -136,8 +136,10 @@ struct LiteralRules {
   std::vector<std::pair<std::uint32_t, std::string>> fixed;   // a literal has this text
 };
 
+struct WritePlan;  // router/write_plan.hpp
+
 struct ScatterPlan {
-  enum class Strategy : std::uint8_t { stream, finish };
+  enum class Strategy : std::uint8_t { stream, finish, write };
   Strategy strategy = Strategy::stream;
 
   // stream
@@ -151,6 +153,9 @@ struct ScatterPlan {
   std::vector<Gathered> gathered;
   TextTemplate finish_sql;
 
+  // write; never null then, and nothing of the above is set
+  std::shared_ptr<const WritePlan> write;
+
   bool uses_now = false;  // some text has a piece Kind::now
   LiteralRules literals;
   std::string construct;  // what makes it need more than one shard, for messages: "aggregates over shards"
@@ -160,6 +165,7 @@ struct ScatterPlan {
 
 [[nodiscard]] std::string_view name_of(ScatterPlan::Strategy strategy) noexcept;
 // Roughly.
+[[nodiscard]] std::size_t size_of(const TextTemplate& text) noexcept;
 [[nodiscard]] std::size_t size_of(const ScatterPlan& plan) noexcept;
 
 }  // namespace weir::router

@@ -61,7 +61,7 @@ std::optional<ScatterPlan> write(Candidate candidate, const Error& one_shard) {
 
 ScatterAnswer plan_scatter(SelectStmt* select, const AnalysisInput& input, const Survey& survey, const Binder& binder,
                            const Error& one_shard) {
-  ScatterContext context(select, input, survey, binder);
+  ScatterContext context(reinterpret_cast<Node*>(select), input, survey, binder);
   ScatterAnswer answer;
   answer.refusal = context.look();
   if (answer.refusal) return answer;

@@ -85,9 +85,9 @@ bool has_one_answer(const SelectStmt& select, const ScatterContext& context) {
 
 bool shards_agree(const ScatterContext& context) {
   bool good = true;
-  for_each_node(context.select(), [&](Node* node) {
+  for_each_node(context.statement(), [&](Node* node) {
     const auto* select = pg::as<SelectStmt>(node, T_SelectStmt);
-    if (select == nullptr || select == context.select()) return good;
+    if (select == nullptr || node == context.statement()) return good;
     const auto& items = context.binder().sharded_items();
     const bool sharded = std::any_of(items.begin(), items.end(), [&](const ShardedItem& i) { return i.query == select; });
     good &= sharded || has_one_answer(*select, context);
@@ -151,7 +151,8 @@ bool windows_by_key(const SelectStmt& select, const Anchors& anchors, const Scat
   return good;
 }
 
-// Rows of the query lie on the shard of their key, each on one.
+}  // namespace
+
 bool is_by_shard(const SelectStmt& select, const ScatterContext& context) {
   if (select.op != SETOP_NONE || select.valuesLists != nullptr || select.intoClause != nullptr) return false;
   const Anchors anchors = anchors_of(&select, context.binder());
@@ -160,6 +161,8 @@ bool is_by_shard(const SelectStmt& select, const ScatterContext& context) {
   if (select.distinctClause != nullptr && !distinct_by_key(select, anchors, context)) return false;
   return windows_by_key(select, anchors, context);
 }
+
+namespace {
 
 // The arms of a tree of UNION ALL, in order. False: another operation, or an arm that is cut or sorted by itself.
 bool arms_of(SelectStmt* select, bool top, std::vector<SelectStmt*>& arms) {

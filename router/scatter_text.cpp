@@ -6,6 +6,7 @@
 
 #include "base/strings.hpp"
 #include "router/scatter_plan.hpp"
+#include "router/write_plan.hpp"
 
 namespace weir::router {
 namespace {
@@ -114,19 +115,17 @@ std::string_view name_of(ScatterPlan::Strategy strategy) noexcept {
       return "stream";
     case ScatterPlan::Strategy::finish:
       return "finish";
+    case ScatterPlan::Strategy::write:
+      return "write";
   }
   return "unknown";
 }
-
-namespace {
 
 std::size_t size_of(const TextTemplate& text) noexcept {
   std::size_t bytes = text.parameters().size() * sizeof(std::uint16_t);
   for (const TextTemplate::Piece& piece : text.pieces()) bytes += sizeof piece + piece.text.size();
   return bytes;
 }
-
-}  // namespace
 
 std::size_t size_of(const ScatterPlan& plan) noexcept {
   std::size_t bytes = sizeof plan + size_of(plan.shard_sql) + size_of(plan.finish_sql) + plan.construct.size() +
@@ -135,7 +134,7 @@ std::size_t size_of(const ScatterPlan& plan) noexcept {
   for (const Gathered& gathered : plan.gathered)
     bytes += sizeof gathered + size_of(gathered.shard_sql) + gathered.what.size() +
              gathered.columns.size() * sizeof(GatheredColumn);
-  return bytes + (plan.otherwise ? size_of(*plan.otherwise) : 0);
+  return bytes + (plan.otherwise ? size_of(*plan.otherwise) : 0) + (plan.write ? size_of(*plan.write) : 0);
 }
 
 }  // namespace weir::router

@@ -84,6 +84,16 @@ Token Tokens::next() {
   return {TokenKind::doubtful, {}};
 }
 
+std::optional<std::vector<Token>> tokens_of(std::string_view sql) {
+  std::vector<Token> found;
+  for (Tokens tokens(sql);;) {
+    const Token token = tokens.next();
+    if (token.kind == TokenKind::doubtful) return std::nullopt;
+    if (token.kind == TokenKind::end) return found;
+    found.push_back(token);
+  }
+}
+
 bool is_word(const Token& token, std::string_view sql, std::string_view wanted) {
   return token.kind == TokenKind::word && ascii_lower(token.piece.in(sql)) == wanted;
 }

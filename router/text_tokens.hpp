@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "router/prepared_text.hpp"
 
@@ -24,6 +26,8 @@ enum class TokenKind : std::uint8_t {
 struct Token {
   TokenKind kind = TokenKind::end;
   TextPiece piece;
+  [[nodiscard]] std::size_t begin() const { return piece.offset; }
+  [[nodiscard]] std::size_t end() const { return piece.offset + piece.size; }
 };
 
 class Tokens {
@@ -44,6 +48,9 @@ class Tokens {
   const std::uint8_t* end_;
   const std::uint8_t* at_;
 };
+
+// All of them, without the end. None: something is doubtful.
+[[nodiscard]] std::optional<std::vector<Token>> tokens_of(std::string_view sql);
 
 // Is it this word (lower case), without quotes?
 [[nodiscard]] bool is_word(const Token& token, std::string_view sql, std::string_view wanted);

@@ -134,6 +134,26 @@ const Relation* Catalog::find_qualified(std::string_view schema, std::string_vie
   return it == system_.end() ? nullptr : &it->second;
 }
 
+const Relation* Catalog::find_owner(std::string_view schema, std::string_view name,
+                                    const std::vector<std::string>& search_path) const {
+  const auto in = [&](std::string_view where) -> const Relation* {
+    const auto owner = owners_.find(name_key(where, name));
+    if (owner == owners_.end()) return nullptr;
+    const auto table = by_name_.find(owner->second);
+    return table == by_name_.end() ? nullptr : &relations_[table->second];
+  };
+  if (!schema.empty()) return in(schema);
+  for (const std::string& candidate : search_path)
+    if (const Relation* found = in(candidate)) return found;
+  return nullptr;
+}
+
+bool Catalog::awaits(std::string_view schema, std::string_view name) const {
+  return std::any_of(awaited_.begin(), awaited_.end(), [&](const config::Table* rule) {
+    return rule->name == name && (schema.empty() || rule->schema.empty() || rule->schema == schema);
+  });
+}
+
 const Relation* Catalog::find_relation(std::string_view schema, std::string_view name,
                                        const std::vector<std::string>& search_path) const {
   if (!schema.empty()) {

@@ -29,6 +29,7 @@ struct Column {
   bool has_default = false;         // or identity / generated, or its domain's default
   std::uint32_t max_length = 0;     // varchar(n): n characters; 0: no limit. A longer value whose excess is blanks is
                                     // cut on assignment, so an INSERT of such a key must not be routed by its bytes.
+  std::string default_expression;   // as pg_get_expr() shows it; "NULL": generated; empty with has_default: identity, a domain's
   bool per_shard_sequence = false;  // its default draws from a sequence (serial, identity), each shard from its own
 };
 
@@ -110,6 +111,13 @@ class Catalog {
   // `search_path` holds schema names as they are: "$user" must have been replaced.
   [[nodiscard]] const Relation* find_relation(std::string_view schema, std::string_view name,
                                               const std::vector<std::string>& search_path) const;
+  // The table that an index or an owned sequence belongs to; nullptr: there is none of that name, or nobody owns it.
+  [[nodiscard]] const Relation* find_owner(std::string_view schema, std::string_view name,
+                                           const std::vector<std::string>& search_path) const;
+  // Is that a table with a rule which is not there yet?
+  [[nodiscard]] bool awaits(std::string_view schema, std::string_view name) const;
+  // Listed tables that do not exist yet.
+  [[nodiscard]] const std::vector<const config::Table*>& awaited() const { return awaited_; }
   // Merged over all schemas a call of that name could mean. none: unknown name.
   [[nodiscard]] std::optional<FunctionFacts> find_function(std::string_view schema, std::string_view name) const;
   // True if some operator of that name may run user code: its function is neither built in nor C of an extension (so
@@ -159,6 +167,8 @@ class Catalog {
   // Keys are the schema's name, a NUL and the name: a dot may be part of either.
   ByName<std::size_t> by_name_;
   ByName<Relation> system_;
+  ByName<std::string> owners_;                            // of indexes and owned sequences: the table's key in by_name_
+  std::vector<const config::Table*> awaited_;
   ByName<FunctionFacts> functions_;
   ByName<FunctionFacts> functions_any_;                   // by the bare name
   std::vector<std::string> user_operators_, user_types_;  // sorted
@@ -192,8 +202,9 @@ class CatalogBuilder {
   CatalogBuilder(CatalogBuilder&&) noexcept;
   // Rows of catalog_queries()[query]. Fails on a shape it does not understand.
   Result<void> add_row(std::size_t query, const CatalogRow& row);
-  // Applies the table rules. Fails, naming each, if a listed table or its key is missing, has a type that cannot
-  // be a key, or is a view or the child of a table that is not listed. Call once.
+  // Applies the table rules. Listed tables of which there is no trace are awaited(). Fails, naming each, if a listed table exists only
+  // in another schema, if its key is missing or has a type that cannot be a key, or if it is a view or the child of a table that is not
+  // listed. Call once.
   Result<std::shared_ptr<const Catalog>> finish(std::uint64_t epoch);
 
  private:

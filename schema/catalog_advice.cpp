@@ -197,6 +197,8 @@ std::vector<std::string> differences(const Catalog& home, std::string_view home_
 
 std::vector<std::string> advice(const Catalog& catalog) {
   Sentences out;
+  for (const config::Table* rule : catalog.awaited())
+    out.push_back(concat("listed table ", rule->name, " does not exist: CREATE TABLE through Weir makes it on every shard; or remove its rule"));
   for (const Relation& r : catalog.relations()) {
     if (catalog.sharded()) advise_foreign_keys(catalog, r, out);
     if (r.placement == Placement::sharded && r.key_column >= 0) {

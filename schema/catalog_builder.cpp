@@ -120,13 +120,20 @@ std::vector<Oid> CatalogBuilder::State::matches(const config::Table& table) cons
 
 void CatalogBuilder::State::apply_rule(const config::Table& table) {
   const std::vector<Oid> found = matches(table);
-  if (found.empty() && table.schema.empty()) {
+  if (found.empty()) await(table);
+  for (Oid id : found) list_relation(table, id);
+}
+
+// Migrations make it through Weir: until then it is awaited. But one of that name elsewhere may be the one that is meant, and would be taken
+// for a table of the home shard.
+void CatalogBuilder::State::await(const config::Table& table) {
+  const bool elsewhere = std::any_of(relations.begin(), relations.end(), [&](const auto& r) { return r.second.relation.name == table.name; });
+  if (!elsewhere) return catalog->awaited_.push_back(&table);
+  if (table.schema.empty())
     problems.push_back(concat("listed table ", table.name, " does not exist in any schema of the search path (",
                               join(search_path, ", "), "): create it, or write its name with its schema"));
-  } else if (found.empty()) {
+  else
     problems.push_back(concat("listed table ", rule_name(table), " does not exist: create it, or remove its rule"));
-  }
-  for (Oid id : found) list_relation(table, id);
 }
 
 void CatalogBuilder::State::list_relation(const config::Table& table, Oid id) {

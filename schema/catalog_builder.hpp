@@ -74,11 +74,14 @@ struct CatalogBuilder::State {
   // Reading, one function a query (catalog_read.cpp).
   Result<void> read(std::size_t query, const CatalogRow& row);
 
+  void read_dependent(Oid table, char kind, const std::string& first, std::string second);
+
   // Finishing, in this order.
   void resolve_types();
   void propagate(bool Relation::*flag);  // from children to parents
   void apply_rules();
   void apply_rule(const config::Table& table);
+  void await(const config::Table& table);
   void list_relation(const config::Table& table, Oid id);
   void give_key(const config::Table& table, Relation& relation);
   void inherit_rules();

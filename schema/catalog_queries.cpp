@@ -283,6 +283,34 @@ UNION
 SELECT f.confrelid, f.conrelid, 'c' FROM pg_catalog.pg_constraint f
  WHERE f.contype = 'f' AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')))";
 
+// What belongs to a table, by kind: 'd', the default of a column; 'i', an index by its schema and name; 's', a sequence that one of its
+// columns owns. A generated column has no default that an INSERT could use.
+constexpr std::string_view kDependents = R"(
+SELECT 'd', ad.adrelid, a.attname, pg_catalog.pg_get_expr(ad.adbin, ad.adrelid)
+  FROM pg_catalog.pg_attrdef ad
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE a.attgenerated = '' AND )" WEIR_USER_SCHEMAS R"(
+UNION ALL
+SELECT 'd', a.attrelid, a.attname, 'NULL' FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE a.attgenerated <> '' AND NOT a.attisdropped AND )" WEIR_USER_SCHEMAS R"(
+UNION ALL
+SELECT 'i', i.indrelid, n.nspname, c.relname
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE )" WEIR_USER_SCHEMAS R"(
+UNION ALL
+SELECT 's', d.refobjid, n.nspname, c.relname
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+   AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND )" WEIR_USER_SCHEMAS;
+
 std::string with_unsafe(std::string_view query) { return concat(kUnsafeFunctions, query); }
 std::string with_uses(std::string_view query) { return concat(kUnsafeFunctions, kUses, query); }
 
@@ -311,6 +339,7 @@ const std::vector<CatalogQuery>& catalog_queries() {
       {"hazardous_types", hazardous_types},
       {"function_sources", kFunctionSources},
       {"hidden_code", kHiddenCode},
+      {"dependents", kDependents},
   };
   return queries;
 }

@@ -23,10 +23,11 @@ enum class QueryId : std::size_t {
   hazardous_types,
   function_sources,
   hidden_code,
+  dependents,
 };
-inline constexpr std::size_t kQueries = 16;
+inline constexpr std::size_t kQueries = 17;
 
 // How many columns a row of each query has.
-inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 2, 5, 3, 5, 7, 1, 2, 5, 3};
+inline constexpr std::size_t kQueryColumns[kQueries] = {1, 2, 8, 6, 10, 2, 2, 2, 5, 3, 5, 7, 1, 2, 5, 3, 4};
 
 }  // namespace weir::schema

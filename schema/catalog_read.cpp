@@ -6,6 +6,7 @@
 #include "schema/catalog_builder.hpp"
 #include "schema/catalog_queries.hpp"
 #include "schema/function_body.hpp"
+#include "schema/name_key.hpp"
 #include "schema/setting_names.hpp"
 
 namespace weir::schema {
@@ -184,6 +185,11 @@ void read_hidden_code(HiddenCode& code, Fields& f) {
   function == 0 ? void(code.anything = true) : code.functions.push_back(function);
 }
 
+void read_default(Relation& relation, const std::string& column, std::string expression) {
+  const int index = relation.column_index(column);
+  if (index >= 0) relation.columns[static_cast<std::size_t>(index)].default_expression = std::move(expression);
+}
+
 Error misshapen(std::size_t query, std::string_view what) {
   const std::string_view name = query < kQueries ? catalog_queries()[query].name : std::string_view("unknown");
   return Error(sqlstate::kInternal, concat("catalog query ", name, ": ", what),
@@ -196,6 +202,16 @@ Result<void> CatalogBuilder::add_row(std::size_t query, const CatalogRow& row) {
   if (query >= kQueries) return misshapen(query, "there is no query of that number");
   if (row.size() != kQueryColumns[query]) return misshapen(query, "unexpected number of columns");
   return state_->read(query, row);
+}
+
+void CatalogBuilder::State::read_dependent(Oid table, char kind, const std::string& first, std::string second) {
+  const auto it = relations.find(table);
+  if (it == relations.end()) return;
+  const Relation& relation = it->second.relation;
+  if (kind == 'd')
+    read_default(it->second.relation, first, std::move(second));
+  else
+    catalog->owners_[name_key(first, second)] = name_key(relation.schema, relation.name);
 }
 
 Result<void> CatalogBuilder::State::read(std::size_t query, const CatalogRow& row) {
@@ -254,6 +270,9 @@ Result<void> CatalogBuilder::State::read(std::size_t query, const CatalogRow& ro
         cascades.emplace_back(f.oid(0), f.oid(1));
       else
         read_hidden_code((at == 'r' ? code_on_read : code_on_write)[f.oid(0)], f);
+      break;
+    case QueryId::dependents:
+      read_dependent(f.oid(1), f.letter(0), f.text(2), f.text(3));
       break;
   }
   if (!f.ok()) return misshapen(query, "a value is missing or malformed");
