@@ -9,6 +9,7 @@
 #include "router/key_fill.hpp"
 #include "router/router.hpp"
 #include "router/scatter_plan.hpp"
+#include "router/write_plan.hpp"
 #include "schema/bucket_map.hpp"
 
 namespace weir::migrate {
@@ -162,7 +163,8 @@ void print_scatter(const config::Database& database, const router::ScatterPlan& 
   std::string shards;
   for (const schema::ShardId shard : route.shards) shards += (shards.empty() ? "" : ", ") + database.shards[shard].name;
   line(out, "shards", shards);
-  line(out, "strategy", std::string(router::name_of(plan.strategy)) + ": " + plan.construct);
+  const std::string kind = plan.write ? " (" + std::string(router::name_of(plan.write->kind)) + ")" : "";
+  line(out, "strategy", std::string(router::name_of(plan.strategy)) + kind + ": " + plan.construct);
   router::Rendering rendering;
   rendering.arguments = &arguments;
   rendering.rows = rows_of(plan, arguments);
@@ -171,6 +173,23 @@ void print_scatter(const config::Database& database, const router::ScatterPlan& 
   for (const auto& gathered : plan.gathered) line(out, "each", gathered.shard_sql.render(rendering));
   if (!plan.order.empty()) line(out, "merge", "by the last " + std::to_string(plan.order.size()) + " columns");
   if (!plan.finish_sql.empty()) line(out, "finish", plan.finish_sql.render(rendering));
+  if (plan.write && !plan.write->text.empty()) line(out, "each", plan.write->text.render(rendering));
+}
+
+// The rows that each shard would be given.
+void print_rows(const config::Database& database, const router::Plan& plan, const router::Arguments& arguments,
+                const schema::BucketMap& map, const router::Route& route, std::ostream& out) {
+  const auto shards = router::shards_of_rows(plan, arguments, map);
+  if (!shards) return;
+  router::Rendering rendering;
+  rendering.arguments = &arguments;
+  rendering.now = "now";
+  for (const schema::ShardId shard : route.shards) {
+    std::vector<std::uint32_t> rows;
+    for (std::uint32_t row = 0; row < shards->size(); ++row)
+      if ((*shards)[row] == shard) rows.push_back(row);
+    line(out, "shard", database.shards[shard].name + ": " + router::text_of_rows(*plan.scatter->write, rows).render(rendering));
+  }
 }
 
 void print_plan(const router::Plan& plan, std::ostream& out) {
@@ -213,10 +232,13 @@ bool route(const config::Database& served, const RouteRequest& request, std::ost
   print_keys(database, plan, arguments, *map, out);
   const bool bound = request.parameters.size() >= plan.parameters;
   const auto found = bound ? router.resolve(plan, arguments) : Result<router::Route>(router::Route{});
-  if (found && bound && !found->shards.empty())
+  if (found && bound && !found->shards.empty()) {
     print_scatter(database, *plan.scatter, *found, arguments, out);
-  else if (found && bound && plan.target != router::Target::refused)
+    if (plan.scatter->write && plan.scatter->write->kind == router::WritePlan::Kind::rows)
+      print_rows(database, plan, arguments, *map, *found, out);
+  } else if (found && bound && plan.target != router::Target::refused) {
     print_shard(database, plan, *found, out);
+  }
   line(out, "effects", effects_text(plan.effects));
   for (const auto& why : plan.why) line(out, "why", why);
   if (!request.connect) line(out, "catalog", "the table rules of weir.toml alone; --connect looks at the database");

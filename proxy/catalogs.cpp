@@ -2,6 +2,8 @@
 
 #include <libpq-fe.h>
 
+#include <utility>
+
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "schema/bucket.hpp"
@@ -106,6 +108,13 @@ void Catalogs::refresh_soon(const std::string& database) {
   wake_.notify_all();
 }
 
+void Catalogs::refresh_then(const std::string& database, std::function<void()> told) {
+  std::lock_guard lock(mutex_);
+  wanted_.insert(database);
+  to_tell_[database].push_back(std::move(told));
+  wake_.notify_all();
+}
+
 void Catalogs::refresh_all() {
   std::lock_guard lock(mutex_);
   for (const auto& [name, known] : known_) wanted_.insert(name);
@@ -125,8 +134,11 @@ void Catalogs::run() {
     for (const DatabaseState& database : topology->databases) {
       Known& known = known_[database.config->name];
       if (wanted_.erase(database.config->name) == 0 && known.next > Clock::now()) continue;
+      const auto to_tell = std::exchange(to_tell_[database.config->name], {});
       lock.unlock();
-      load(topology, database);
+      const auto changed = load(topology, database);
+      for (const auto& told : to_tell) told();
+      if (changed) compare_shards(database, *changed);
       lock.lock();
       if (stopping_) return;
     }
@@ -137,7 +149,8 @@ void Catalogs::run() {
   }
 }
 
-void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) {
+// What was published; null: nothing new.
+std::shared_ptr<const schema::Catalog> Catalogs::load(const TopologyRef& topology, const DatabaseState& database) {
   const std::string& name = database.config->name;
   const auto home_check = database.checks.empty() ? pool::LoginCheck{} : database.checks.front();
   auto loaded = load_catalog(*database.config, database.shards.front(), home_check, Deadline::after(Clock::now(), std::chrono::seconds(5)));
@@ -149,13 +162,14 @@ void Catalogs::load(const TopologyRef& topology, const DatabaseState& database) 
       lock.unlock();
       publish_(name, {}, loaded.error().message);
     }
-    return;
+    return nullptr;
   }
-  if (known.loaded && known.fingerprint == loaded->fingerprint && known.topology == topology->settings_version) return;
+  if (known.loaded && known.fingerprint == loaded->fingerprint && known.topology == topology->settings_version) return nullptr;
   known = {loaded->fingerprint, topology->settings_version, true, known.next};
   lock.unlock();
-  compare_shards(database, *loaded->catalog);
+  std::shared_ptr<const schema::Catalog> home = loaded->catalog;
   publish_(name, keep_alive(std::move(*loaded), topology->settings), "");
+  return home;
 }
 
 // Shards that differ would answer wrongly: said loudly, each difference by name.

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/deadline.hpp"
 #include "base/result.hpp"
@@ -45,13 +46,15 @@ class Catalogs {
 
   // DDL ran through the proxy, or the topology changed. Any thread.
   void refresh_soon(const std::string& database);
+  // The same, and tells (on the loader's thread) when a load that began after this call is published, or has failed. Not when it is stopping.
+  void refresh_then(const std::string& database, std::function<void()> told);
   void refresh_all();
   // Blocks until every database was tried once.
   void wait_first_round(Deadline deadline);
 
  private:
   void run();
-  void load(const TopologyRef& topology, const DatabaseState& database);
+  std::shared_ptr<const schema::Catalog> load(const TopologyRef& topology, const DatabaseState& database);
   void compare_shards(const DatabaseState& database, const schema::Catalog& home);
 
   struct Known {
@@ -66,6 +69,7 @@ class Catalogs {
   std::condition_variable wake_;
   std::map<std::string, Known> known_;
   std::set<std::string> wanted_;
+  std::map<std::string, std::vector<std::function<void()>>> to_tell_;
   std::uint64_t epoch_ = 0;
   bool stopping_ = false;
   bool first_round_done_ = false;

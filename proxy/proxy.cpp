@@ -268,4 +268,13 @@ void Proxy::send_cancel(const pool::Server& server, unsigned worker, std::uint64
   });
 }
 
+void Proxy::load_schema(const std::string& database, unsigned worker, std::uint64_t session) {
+  Worker& w = *workers_[worker];
+  catalogs_->refresh_then(database, [&w, session] {
+    w.loop().post([&w, session] {
+      if (Session* s = w.find_session(session)) s->schema_loaded();
+    });
+  });
+}
+
 }  // namespace weir::proxy

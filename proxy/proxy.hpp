@@ -131,6 +131,8 @@ class Proxy {
   void send_cancel(const pool::Server& server, unsigned worker, std::uint64_t session);
   [[nodiscard]] Recovery& recovery() { return *recovery_; }
   void schema_may_have_changed(const std::string& database) { catalogs_->refresh_soon(database); }
+  // The same; the session's schema_loaded() is called behind it, on its own thread.
+  void load_schema(const std::string& database, unsigned worker, std::uint64_t session);
   void run_console(std::string sql, bool may_change, unsigned worker, std::uint64_t session);
   [[nodiscard]] static std::string console_version();
   // One step of a TLS handshake (up to milliseconds of CPU), on a thread where no client waits for it.

@@ -173,6 +173,9 @@ bool Scatter::read_batch(Session::BatchEnd end) {
     if (s_.decision_.error && op_ == s_.decision_.error_at) break;
     if (!read_op(op_)) return false;
   }
+  if (std::any_of(portals_.begin(), portals_.end(), is_one_by_one) && (portals_.size() > 1 || s_.in_transaction()))
+    return fail({sqlstate::kActiveSqlTransaction, concat(portals_.front().plan ? portals_.front().plan->construct : "this statement", " cannot run inside a transaction block"),
+                 "Send it alone, outside of a transaction: it runs on one shard after the other."}), false;
   // What stays open behind a Flush is gone: the servers go back, or go on to the next statement.
   if (end != Session::BatchEnd::flush) return true;
   for (const Portal& portal : portals_) {
@@ -267,6 +270,7 @@ schema::ShardId Scatter::shard_of_no_table() const {
 // Must the batch be part of a transaction on all its servers? Not if it only reads, outside of a block, or in one that has done nothing since
 // its plain BEGIN: then each statement has a snapshot of its own anyway.
 bool Scatter::needs_spread() const {
+  if (std::any_of(portals_.begin(), portals_.end(), is_one_by_one)) return false;
   if (s_.spread_ || s_.transaction_ == Session::Transaction::open || s_.transaction_ == Session::Transaction::failed) return true;
   const bool block = s_.transaction_ == Session::Transaction::held;
   if (block && (s_.set_locally_ || s_.held_.size() != 1 || !is_plain_begin(s_.held_.front()))) return true;

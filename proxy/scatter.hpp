@@ -12,7 +12,7 @@
 // Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
 // scatter_control.cpp (the client's transaction),
 // scatter_run.cpp (one statement on its shards), scatter_rows.cpp (its rows), scatter_replies.cpp (what servers say), scatter_link.cpp (one
-// server), scatter_checks.cpp (what must be alike).
+// server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike).
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,7 @@
 #include "router/merge/gathered_rows.hpp"
 #include "router/merge/merger.hpp"
 #include "router/scatter_plan.hpp"
+#include "router/write_plan.hpp"
 
 namespace weir::proxy {
 
@@ -94,7 +95,9 @@ class Scatter {
     bool cuts = false;                          // hidden columns are cut off
     std::uint64_t rows = 0;                     // sent since the last Execute began
     bool whole = true;                          // it was never suspended
-    std::size_t turn = 0;                       // of links, where the order is free
+    std::size_t turn = 0;                       // of links, where the order is free; of `order`
+    std::vector<std::uint32_t> order;           // of rows split over shards: whose turn it is, as indexes into links
+    std::string tag;                            // of a write over several shards, when all have done it
   };
   struct Failure {
     std::optional<ByteBuffer> response;         // a server's ErrorResponse, without its header
@@ -210,6 +213,23 @@ class Scatter {
   [[nodiscard]] bool orders_by_locale(const router::ScatterPlan& plan) const;
   [[nodiscard]] Result<std::vector<router::merge::SortKey>> sort_keys(const Portal& portal, const router::ScatterPlan& plan) const;
   [[nodiscard]] Result<router::merge::CollationRef> collation_of(const Portal& portal, const std::string& named) const;
+
+  // --- writes over several shards (scatter_write.cpp) ---
+  [[nodiscard]] static bool is_one_by_one(const Portal& portal);
+  [[nodiscard]] static bool is_same_everywhere(const Portal& portal);
+  [[nodiscard]] std::optional<Error> behind_ddl(const Portal& portal) const;
+  [[nodiscard]] bool is_executed_next(const Portal& portal) const;
+  [[nodiscard]] net::Task<bool> describe_write(Portal& portal);
+  [[nodiscard]] net::Task<bool> start_write(Portal& portal, const router::ScatterPlan& plan);
+  [[nodiscard]] net::Task<bool> run_writes(Portal& portal, const router::ScatterPlan& plan, const std::vector<ScatterLink*>& links);
+  [[nodiscard]] bool send_writes(Portal& portal, const router::ScatterPlan& plan, const std::vector<ScatterLink*>& links);
+  [[nodiscard]] bool send_rows(Portal& portal, const router::WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering);
+  [[nodiscard]] net::Task<bool> keep_one_link_a_server(Portal& portal);
+  [[nodiscard]] net::Task<bool> run_one_by_one(Portal& portal, const router::WritePlan& write);
+  void tell_how_far(const Portal& portal, const router::WritePlan& write, const std::vector<std::string>& done);
+  [[nodiscard]] Rows take_in_turns(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] Rows take_first(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] bool take_tags(Portal& portal);
 
   // --- rows (scatter_rows.cpp) ---
   [[nodiscard]] net::Task<bool> stream(Portal& portal, std::uint32_t max_rows);

@@ -112,9 +112,15 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
   if (named.kind == 'P') {
     Portal* portal = find_portal(named.name);
     if (!portal) co_return false;
-    const bool started = portal->control || portal->local ? true : co_await start(*portal);
-    if (started) write_description(*portal);
-    co_return started;
+    if (portal->control || portal->local) {
+      write_description(*portal);
+      co_return true;
+    }
+    const bool describes_only = portal->writes && portal->state == Portal::State::bound && !is_executed_next(*portal);
+    auto described = describes_only ? describe_write(*portal) : start(*portal);
+    const bool known = co_await described;
+    if (known) write_description(*portal);
+    co_return known;
   }
   const std::shared_ptr<Source> source = source_of(op_, named.name);
   if (!is_answered_here(*source->plan)) {
@@ -193,6 +199,8 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     const bool streamed = co_await stream(portal, max_rows);
     if (!streamed) co_return false;
   }
+  const bool writes_apart = portal.plan && portal.plan->write;
+  if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
   if (s_.ops_[portal.op].type == 'Q') {   // PostgreSQL says so when it is committed
     const bool ended = co_await end_implicit();
     if (!ended) co_return false;
@@ -200,6 +208,8 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   if (portal.state == Portal::State::suspended) {
     portal.whole = false;
     wire::write_message(reply(), 's', kNothing);
+  } else if (writes_apart) {
+    wire::write_command_complete(reply(), portal.tag);
   } else if (!portal.plan && portal.whole && !tag_.empty()) {
     wire::write_command_complete(reply(), std::exchange(tag_, {}));
   } else {

@@ -29,7 +29,8 @@ bool Scatter::may_run(Portal& portal) {
     if (!portal.writes) continue;
     if (auto may = s_.spread_->about_to_write(link); !may) return fail(may.take_error()), false;
   }
-  if (portal.source->plan->verb == Verb::utility) s_.spread_->note_schema_change();
+  const router::Plan& plan = *portal.source->plan;
+  if (plan.verb == Verb::utility && plan.effects.taints) s_.spread_->note_schema_change();   // LOCK changes nothing
   return true;
 }
 

@@ -235,7 +235,8 @@ void Scatter::give_back() {
 
 void Scatter::give_back(ScatterLink& link, bool cancel_may_come) {
   pool::Server& server = link.server();
-  const bool clean = link.at_rest() && !link.lost() && !(cancel_may_come && link.was_cancelled);
+  const bool tainted = link.left.taints && !link.kept();
+  const bool clean = link.at_rest() && !link.lost() && !tainted && !(cancel_may_come && link.was_cancelled);
   if (link.kept()) {
     if (clean) return;
     s_.server_ = s_.pinned_;

@@ -64,6 +64,7 @@ void Scatter::take_message(ScatterLink& link, const wire::Message& m) {
       return;
     case 'A': return;
     case 'N':
+      if (step == Step::run && running_ && is_same_everywhere(*running_) && &link != running_->links.front()) return;
       if (step == Step::run || step == Step::check || (step == Step::control && &link == &links().front())) wire::write_message(reply(), 'N', m.body);
       return;
     case 'E': return take_error(link, m);

@@ -10,7 +10,10 @@ constexpr std::uint64_t kDrained = 256 << 10;    // what a shard may still send 
 
 net::Task<bool> Scatter::stream(Portal& portal, std::uint32_t max_rows) {
   for (;;) {
-    const Rows got = portal.merger ? take_merged(portal, max_rows) : take_any(portal, max_rows);
+    const Rows got = portal.merger             ? take_merged(portal, max_rows)
+                     : !portal.order.empty()   ? take_in_turns(portal, max_rows)
+                     : is_same_everywhere(portal) ? take_first(portal, max_rows)
+                                               : take_any(portal, max_rows);
     if (failed()) co_return false;
     if (got == Rows::suspended) {
       portal.state = Portal::State::suspended;

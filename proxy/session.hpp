@@ -88,6 +88,8 @@ class Session {
   void password_judged(bool right);
   // A cancel was delivered, or will never be; not `certain`: it may still come.
   void cancel_delivered(bool certain);
+  // Proxy::load_schema() is done.
+  void schema_loaded();
   // What the admin console answers to this (console) session's query.
   void console_answer(ByteBuffer answer);
   // The hub's answer to a request (null: it listens), and what it hears.
@@ -164,6 +166,8 @@ class Session {
   bool empty_conduit();
   [[nodiscard]] bool output_waits() const { return conduit_ || !out_.empty(); }
   bool client_gone() const;
+  // Behind DDL: until the catalog knows of it, or a few seconds are over. What the client sends next is planned by it.
+  net::Task<> await_schema();
   net::Task<> finish();
   net::Task<> drain();
   void fatal(const Error& error);
@@ -529,6 +533,7 @@ class Session {
   bool cancel_requested_ = false;
   bool cancel_may_come_ = false;        // one whose way was lost: the server must not serve another client
   unsigned cancels_in_flight_ = 0;
+  unsigned schema_loads_ = 0;           // it waits for
   unsigned runs_again_ = 0;             // how often that happened to this batch
   std::uint32_t copy_syncs_ = 0;        // sent among COPY data: ignored, unless the COPY had failed before the server came to them
   std::uint32_t copy_ready_ = 0;        // ReadyForQuerys that have come for them

@@ -59,6 +59,7 @@ class Spread {
   [[nodiscard]] Result<void> about_to_write(ScatterLink& link);
   // DDL ran: others must learn of it once it is committed.
   void note_schema_change() { changes_schema_ = true; }
+  [[nodiscard]] bool changes_schema() const { return changes_schema_; }
 
   // When the transaction began as its statements see it; "" until its first server has told.
   std::string begun_at;

@@ -144,10 +144,10 @@ net::Task<Spread::Outcome> Spread::commit() {
   if (commit.outcome().recovery_needed) s_.worker_.proxy().recovery().look_soon();
   Outcome outcome;
   take_outcome(commit, outcome);
-  if (outcome.committed && changes_schema_) s_.worker_.proxy().schema_may_have_changed(s_.database_->name);
   std::vector<bool> reusable;
   for (std::size_t i = 0; i < links_.size(); ++i) reusable.push_back(commit.reusable(i) && !links_[i].lost());
   co_await leave(outcome.committed, reusable);
+  if (outcome.committed && changes_schema_) co_await s_.await_schema();
   co_return outcome;
 }
 

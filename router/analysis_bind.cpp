@@ -254,8 +254,7 @@ void Binder::finish() {
     if (values == nullptr)
       leave_unbound(concat("nothing binds the sharding key ", key, " of table ", table, " to a value"),
              concat("Add a condition \"", key,
-                    " = ...\" with a constant or parameter to the part of the query that names ", table,
-                    "; over several shards a SELECT is answered, but not in a transaction that has done something."));
+                    " = ...\" with a constant or parameter to the part of the query that names ", table, "."));
     else if (!std::all_of(values->begin(), values->end(), [this](const KeySource& s) { return reader_.usable(s); }))
       leave_unbound(concat("the parameter that binds the sharding key ", key, " of table ", table, " may have another type"),
              "It is used elsewhere in the statement, too: declare the parameter's type, or cast it each time.");
@@ -303,6 +302,9 @@ const schema::Relation* Binder::use(const schema::Relation* relation, std::strin
   const std::string qualified = shown(relation, schema, name);
   if (tables_.size() < kMaxTables && std::find(tables_.begin(), tables_.end(), qualified) == tables_.end())
     tables_.push_back(qualified);
+  if (relation == nullptr && catalog_.awaits(schema, name) && !refusal_)
+    refusal_ = Error(SqlState("42P01"), concat("relation \"", qualified, "\" does not exist"),
+                     "It is listed in weir.toml. If it was made just now, the catalog is being loaded: try again behind COMMIT.");
   if (relation == nullptr) {
     keep_first(touched_.unlisted, qualified);
     if (!catalog_.from_database()) return nullptr;

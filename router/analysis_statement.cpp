@@ -14,9 +14,6 @@
 namespace weir::router {
 namespace {
 
-constexpr std::string_view kEachShard =
-    "Run it on each shard's database directly (psql); a later version runs it on every shard.";
-
 Error refused(std::string message, std::string_view hint) {
   return Error(sqlstate::kFeatureNotSupported, std::move(message), std::string(hint));
 }
@@ -324,9 +321,7 @@ std::optional<Error> StatementAnalysis::against_utility() const {
   if (utility_.place == Place::nowhere)
     return refused(concat(construct, " cannot be routed: what its body touches is not known"),
                    "Send its statements one by one, or run it on a shard's database directly.");
-  if (utility_.place == Place::every_shard)
-    return refused(concat(construct, " would have to run on every shard"), kEachShard);
-  if (utility_.place != Place::named) return std::nullopt;
+  if (utility_.place != Place::named) return std::nullopt;  // what is left is COPY, and what EXPLAIN shows
   // COPY of a reference table out reads it like a query.
   const bool only_reads = utility_.writes.empty() && utility_.names.empty() && utility_.queries.empty();
   if (!touched.sharded.empty() || (!touched.reference.empty() && !only_reads)) {
@@ -338,7 +333,7 @@ std::optional<Error> StatementAnalysis::against_utility() const {
             ? std::string_view("Use COPY (SELECT ... WHERE key = ...) TO STDOUT, or read each shard directly.")
         : copy ? std::string_view("Use INSERT with the key of each row, or load each shard directly; a later "
                                   "version splits the rows.")
-               : kEachShard);
+               : std::string_view("Run it on each shard's database directly (psql)."));
   }
   return std::nullopt;
 }
@@ -381,7 +376,7 @@ void place_control(const Node* stmt, std::string_view sql, bool sharded, Plan& p
   const auto* transaction = pg::as<TransactionStmt>(stmt, T_TransactionStmt);
   if (transaction != nullptr && plan.verb == Verb::utility) {
     plan.refusal = refused("two-phase commit by the client cannot be routed",
-                           "Use COMMIT; a later version makes transactions over several shards atomic by itself.");
+                           "Use COMMIT: Weir makes transactions over several shards atomic by itself.");
   } else if (plan.setting.starts_with("weir.") && pg::is(stmt, T_VariableSetStmt)) {
     plan.refusal = refused(concat(construct_of(sql), " ", plan.setting, " is not understood yet"),
                            "Settings of Weir's own come with a later version; bind the key in the statement.");

@@ -75,7 +75,6 @@ bool is_beyond_shards(const Node* stmt) {
     case T_CreateSubscriptionStmt:
     case T_AlterSubscriptionStmt:
     case T_DropSubscriptionStmt:
-    case T_RuleStmt:
       return true;
     case T_AlterRoleSetStmt:
       return to<AlterRoleSetStmt>(stmt)->database != nullptr;
@@ -125,6 +124,10 @@ class SchemaPlanner {
     if (utility_.returns_copy || stmt_->type == T_CopyStmt || !utility_.prepared.empty()) return {};
     if (is_beyond_shards(stmt_))
       return refuse(concat(construct_, " cannot be routed: it concerns more than the shards' databases, or one by its name"), kDirectly);
+    if (pg::is(stmt_, T_RuleStmt))
+      return refuse(concat(construct_, " cannot be routed: a rule rewrites statements where Weir does not see it"), "Use a trigger.");
+    if (pg::is(stmt_, T_CreateSchemaStmt) && to<CreateSchemaStmt>(stmt_)->schemaElts != nullptr)
+      return refuse(concat(construct_, " with objects in it cannot be routed"), "Make the schema, then each object.");
     look();
     if (refusal_) return {Where::refused, nullptr, std::move(refusal_)};
     if (!every_) return home_only();
@@ -147,6 +150,7 @@ class SchemaPlanner {
     every_ = utility_.place == Place::every_shard;
     for (const RangeVar* var : utility_.writes) relation(pg::text(var->schemaname), pg::text(var->relname), is_temporary(*var), var == utility_.makes);
     for (const auto& [schema, name] : utility_.names) relation(schema, name, false, false);
+    if (!free_sequence_.empty() && home_.empty()) needs_every(free_sequence_);  // else OWNED BY says where it belongs
     if (pg::is(stmt_, T_ViewStmt) || is_materialized_view()) view();
     if (every_ && utility_.makes != nullptr && is_temporary(*utility_.makes))
       refusal_ = refused(concat(construct_, " on ", listed_, ": a temporary table would hide the listed one"), "Give it another name.");
@@ -170,10 +174,16 @@ class SchemaPlanner {
   void relation(std::string_view schema, std::string_view name, bool temporary, bool made) {
     const Relation* found = catalog_.find_relation(schema, name, input_.search_path);
     const bool sequence = found != nullptr ? found->kind == schema::RelationKind::sequence : concerns_sequence();
-    if (is_listed(found) || (found == nullptr && !temporary && catalog_.awaits(schema, name))) return needs_every(name);
+    if (is_listed(found) || (found == nullptr && !temporary && catalog_.awaits(schema, name)))
+      return needs_every(found != nullptr ? found->qualified() : std::string(name));
     if (temporary) return;
-    if (sequence) return by_owner(catalog_.find_owner(schema, name, input_.search_path), name);
-    if (!made || found != nullptr) needs_home(name);
+    if (sequence) {
+      const Relation* owner = catalog_.find_owner(schema, name, input_.search_path);
+      if (owner != nullptr) return by_owner(owner, name);
+      free_sequence_ = name;
+      return;
+    }
+    if (!made || found != nullptr) needs_home(found != nullptr ? found->qualified() : std::string(name));
   }
 
   [[nodiscard]] bool concerns_sequence() const {
@@ -237,12 +247,18 @@ class SchemaPlanner {
     return pg::is(stmt_, T_CreateTableAsStmt) && to<CreateTableAsStmt>(stmt_)->objtype == OBJECT_MATVIEW;
   }
 
+  // As a Binder shows a name that the catalog does not know: what the statement makes is no table that it reads.
+  [[nodiscard]] std::string made_name() const {
+    const std::string_view schema = pg::text(utility_.makes->schemaname), name = pg::text(utility_.makes->relname);
+    return schema.empty() ? std::string(name) : concat(schema, ".", name);
+  }
+
   // A view is where its tables are. One of a shard's rows alone would hold a part of them.
   void view() {
     const Touched& touched = binder_.touched();
     const std::string& sharded = touched.sharded.empty() ? touched.reaches_sharded : touched.sharded;
     if (!touched.listed() || every_) return;
-    if (!sharded.empty() || touched.unlisted.empty()) {
+    if (!sharded.empty() || touched.unlisted.empty() || touched.unlisted == made_name()) {
       home_.clear();
       needs_every(sharded.empty() ? touched.reference : sharded);
     }
@@ -259,6 +275,9 @@ class SchemaPlanner {
     if (pg::is(stmt_, T_CreateTableAsStmt) && touched.listed())
       return refuse(concat(construct_, " from ", touched.sharded.empty() ? touched.reaches_sharded : touched.sharded, ", which is sharded, cannot be routed"),
                     "Make the table, list it with a key, and fill it by INSERT ... SELECT.");
+    const std::string& read = touched.sharded.empty() ? touched.reaches_sharded : touched.sharded;
+    if (!read.empty() && (!utility_.expressions.empty() || !utility_.queries.empty()))
+      return refuse(concat(construct_, " on a table of the home shard that reads ", read, ", which is sharded, cannot be routed"), "It would see the home shard's rows only.");
     for (const RangeVar* var : utility_.reads) {
       const Relation* found = catalog_.find_relation(pg::text(var->schemaname), pg::text(var->relname), input_.search_path);
       if (found != nullptr && found->placement == Placement::sharded && !is_template(var))
@@ -329,7 +348,7 @@ class SchemaPlanner {
   const Binder& binder_;
   const std::string& construct_;
   bool every_ = false;
-  std::string listed_, home_;
+  std::string listed_, home_, free_sequence_;
   std::optional<Error> refusal_;
 };
 

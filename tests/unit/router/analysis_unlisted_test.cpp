@@ -73,8 +73,9 @@ TEST(UnlistedTables, ListedSystemTemporaryAndCteNamesAreNone) {
         "SELECT * FROM pg_catalog.pg_new_in_a_later_version", "CREATE TEMP TABLE t (a int)",
         "CREATE TEMP TABLE settings (a int)", "CREATE TEMP TABLE t AS SELECT 1", "SELECT 1 AS a INTO TEMP t",
         "INSERT INTO t VALUES (1)", "SELECT * FROM pg_temp.t", "DROP TABLE t", "DROP TABLE pg_temp.t",
-        "SELECT * FROM orders_id_seq", "CREATE SEQUENCE s"})
+        "SELECT * FROM orders_id_seq"})
     EXPECT_EQ(target(sql), Target::home) << sql;
+  EXPECT_EQ(target("CREATE SEQUENCE s"), Target::scatter);
 }
 
 TEST(UnlistedTables, AreKnownByTheRulesAloneOffline) {
