@@ -5,6 +5,7 @@
 
 #include "base/strings.hpp"
 #include "router/analysis_bind.hpp"
+#include "router/analysis_copy.hpp"
 #include "router/analysis_survey.hpp"
 #include "router/classify.hpp"
 #include "router/scatter_planner.hpp"
@@ -42,7 +43,11 @@ class StatementAnalysis {
   [[nodiscard]] std::optional<Error> needs_several() const;
   [[nodiscard]] bool may_scatter(const Plan& plan) const;
   [[nodiscard]] bool may_write_scattered(const Plan& plan) const;
+  [[nodiscard]] SelectStmt* query_to_scatter() const;
+  [[nodiscard]] ScatterAnswer plan_over_shards(const Error& one_shard, bool writes) const;
   bool scatter(Plan& plan, const Error& one_shard) const;
+  [[nodiscard]] bool copies_listed_table() const;
+  void place_copy(Plan& plan) const;
   void scatter_keyed(Plan& plan) const;
   [[nodiscard]] std::optional<Error> against_unlisted() const;
   [[nodiscard]] std::optional<Error> against_data_readers() const;
@@ -137,6 +142,7 @@ void StatementAnalysis::place(Plan& plan) const {
   }
   if (place_schema(plan)) return;
   plan.refusal = reason_against();
+  if (!plan.refusal && copies_listed_table()) return place_copy(plan);
   const std::optional<Error> several = plan.refusal ? std::nullopt : needs_several();
   if (several && scatter(plan, *several)) return;
   if (plan.refusal) {
@@ -195,10 +201,51 @@ bool StatementAnalysis::may_write_scattered(const Plan& plan) const {
   return input_.alone && is_query(stmt_) && plan.verb == Verb::dml && !survey_.into && rest == Effects{} && !survey_.home;
 }
 
+// COPY of reference tables out reads them like a query.
+bool StatementAnalysis::copies_listed_table() const {
+  const Touched& touched = binder_->touched();
+  const bool writes_reference = utility_.verb == Verb::copy_from && !touched.reference.empty();
+  return copies_table(stmt_) && (writes_reference || !touched.sharded.empty());
+}
+
+void StatementAnalysis::place_copy(Plan& plan) const {
+  const auto& stmt = *reinterpret_cast<const CopyStmt*>(stmt_);
+  const RangeVar& name = *stmt.relation;
+  const schema::Relation* table = input_.catalog->find_relation(pg::text(name.schemaname), pg::text(name.relname), input_.search_path);
+  auto copy = plan_copy(stmt, *table, input_);
+  if (!copy) {
+    plan.refusal = copy.take_error();
+    plan.target = Target::refused;
+    plan.why.push_back(plan.refusal->message);
+    return;
+  }
+  plan.target = Target::scatter;
+  plan.scatter = std::move(*copy);
+  plan.why.push_back(concat("every shard: ", plan.scatter->construct));
+}
+
+// The statement, or the query that it copies to the client.
+SelectStmt* StatementAnalysis::query_to_scatter() const {
+  if (auto* select = pg::as<SelectStmt>(stmt_, T_SelectStmt)) return select;
+  const auto* copy = pg::as<CopyStmt>(stmt_, T_CopyStmt);
+  return copy != nullptr && utility_.verb == Verb::copy_to ? pg::as<SelectStmt>(copy->query, T_SelectStmt) : nullptr;
+}
+
 // Only what is proven to read, and leaves nothing behind.
 bool StatementAnalysis::may_scatter(const Plan& plan) const {
-  return input_.alone && pg::is(stmt_, T_SelectStmt) && plan.verb == Verb::query && plan.read_only && plan.effects == Effects{} &&
-         !survey_.home && !binder_->touched().sharded.empty();
+  return input_.alone && query_to_scatter() != nullptr && (plan.verb == Verb::query || plan.verb == Verb::copy_to) && plan.read_only &&
+         plan.effects == Effects{} && !survey_.home && !binder_->touched().sharded.empty();
+}
+
+ScatterAnswer StatementAnalysis::plan_over_shards(const Error& one_shard, bool writes) const {
+  if (writes) return plan_write(stmt_, input_, survey_, *binder_, one_shard);
+  ScatterAnswer answer = plan_scatter(query_to_scatter(), input_, survey_, *binder_, one_shard);
+  const auto* copy = pg::as<CopyStmt>(stmt_, T_CopyStmt);
+  if (copy == nullptr || answer.plan == nullptr) return answer;
+  auto copied = plan_copy_of_query(*copy, *answer.plan);
+  answer.plan = copied ? std::move(*copied) : nullptr;
+  if (!copied) answer.refusal = copied.take_error();
+  return answer;
 }
 
 // Plans a statement that no single shard answers, or says why not.
@@ -208,8 +255,7 @@ bool StatementAnalysis::scatter(Plan& plan, const Error& one_shard) const {
     plan.refusal = one_shard;
     return false;
   }
-  ScatterAnswer answer = writes ? plan_write(stmt_, input_, survey_, *binder_, one_shard)
-                                : plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard);
+  ScatterAnswer answer = plan_over_shards(one_shard, writes);
   if (answer.plan == nullptr) {
     plan.refusal = against_mixing() ? one_shard : answer.refusal;
     return false;
@@ -244,13 +290,9 @@ void StatementAnalysis::scatter_keyed(Plan& plan) const {
   const Error one_shard = refused(concat("the statement needs several shards: keys of table ", binder_->touched().sharded,
                                          " lie on them"),
                                   "Bind the key to one value, or run one statement a shard.");
-  if (!writes) {
-    plan.scatter = plan_scatter(reinterpret_cast<SelectStmt*>(stmt_), input_, survey_, *binder_, one_shard).plan;
-    return;
-  }
-  ScatterAnswer answer = plan_write(stmt_, input_, survey_, *binder_, one_shard);
+  ScatterAnswer answer = plan_over_shards(one_shard, writes);
   plan.scatter = std::move(answer.plan);
-  plan.apart = std::move(answer.refusal);
+  if (writes) plan.apart = std::move(answer.refusal);
 }
 
 void StatementAnalysis::place_query(Plan& plan) const {
@@ -321,19 +363,14 @@ std::optional<Error> StatementAnalysis::against_utility() const {
   if (utility_.place == Place::nowhere)
     return refused(concat(construct, " cannot be routed: what its body touches is not known"),
                    "Send its statements one by one, or run it on a shard's database directly.");
-  if (utility_.place != Place::named) return std::nullopt;  // what is left is COPY, and what EXPLAIN shows
-  // COPY of a reference table out reads it like a query.
+  if (utility_.place != Place::named || copies_table(stmt_)) return std::nullopt;  // else what EXPLAIN shows, and COPY of files
   const bool only_reads = utility_.writes.empty() && utility_.names.empty() && utility_.queries.empty();
   if (!touched.sharded.empty() || (!touched.reference.empty() && !only_reads)) {
     const std::string& table = touched.sharded.empty() ? touched.reference : touched.sharded;
-    const bool copy = utility_.verb == Verb::copy_from || utility_.verb == Verb::copy_to;
-    return refused(
-        concat(construct, copy ? " of " : " on ", table, " cannot be routed yet"),
-        utility_.verb == Verb::copy_to
-            ? std::string_view("Use COPY (SELECT ... WHERE key = ...) TO STDOUT, or read each shard directly.")
-        : copy ? std::string_view("Use INSERT with the key of each row, or load each shard directly; a later "
-                                  "version splits the rows.")
-               : std::string_view("Run it on each shard's database directly (psql)."));
+    const bool copy = pg::is(stmt_, T_CopyStmt);
+    return refused(concat(construct, copy ? " between a file and " : " on ", table, " cannot be routed", copy ? "" : " yet"),
+                   copy ? std::string_view("A server's files and programs are one shard's: use COPY FROM STDIN or TO STDOUT (\\copy of psql).")
+                        : std::string_view("Run it on each shard's database directly (psql)."));
   }
   return std::nullopt;
 }

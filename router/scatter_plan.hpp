@@ -4,7 +4,7 @@
 // The law: the answer is exactly what one PostgreSQL with all rows would give. So a plan holds only what was proven, and
 // names what its driver must check before a row reaches the client. A check that fails is plan.refusal, never a guess.
 //
-// Two strategies.
+// Two strategies for SELECT; COPY has one of its own (router/copy/copy_plan.hpp).
 //
 // stream: every shard of the route runs `shard_sql`; each row of the answer is some shard's row. With `order`, each shard's
 //   rows come sorted, and the driver merges them; without, it passes them on in any order. Then it leaves out `offset` rows,
@@ -137,9 +137,12 @@ struct LiteralRules {
 };
 
 struct WritePlan;  // router/write_plan.hpp
+namespace copy {
+struct CopyPlan;  // router/copy/copy_plan.hpp
+}
 
 struct ScatterPlan {
-  enum class Strategy : std::uint8_t { stream, finish, write };
+  enum class Strategy : std::uint8_t { stream, finish, write, copy };
   Strategy strategy = Strategy::stream;
 
   // stream
@@ -155,6 +158,8 @@ struct ScatterPlan {
 
   // write; never null then, and nothing of the above is set
   std::shared_ptr<const WritePlan> write;
+  // copy; never null then. `shard_sql` is the text of each shard, or empty: the client's own.
+  std::shared_ptr<const copy::CopyPlan> copy;
 
   bool uses_now = false;  // some text has a piece Kind::now
   LiteralRules literals;

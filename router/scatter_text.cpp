@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/strings.hpp"
+#include "router/copy/copy_plan.hpp"
 #include "router/scatter_plan.hpp"
 #include "router/write_plan.hpp"
 
@@ -117,6 +118,8 @@ std::string_view name_of(ScatterPlan::Strategy strategy) noexcept {
       return "finish";
     case ScatterPlan::Strategy::write:
       return "write";
+    case ScatterPlan::Strategy::copy:
+      return "copy";
   }
   return "unknown";
 }
@@ -134,6 +137,7 @@ std::size_t size_of(const ScatterPlan& plan) noexcept {
   for (const Gathered& gathered : plan.gathered)
     bytes += sizeof gathered + size_of(gathered.shard_sql) + gathered.what.size() +
              gathered.columns.size() * sizeof(GatheredColumn);
+  if (plan.copy) bytes += sizeof *plan.copy + plan.copy->table.size() + plan.copy->key.size();
   return bytes + (plan.otherwise ? size_of(*plan.otherwise) : 0) + (plan.write ? size_of(*plan.write) : 0);
 }
 

@@ -44,6 +44,7 @@ struct CopyPlan {
   schema::KeyType type = schema::KeyType::int8;
   std::uint32_t max_length = 0; // of a varchar(n) key; 0: no limit
   bool not_null = false;        // the server refuses a NULL key itself
+  bool has_triggers = false;    // it may write where it gets no row
 };
 
 }  // namespace weir::router::copy

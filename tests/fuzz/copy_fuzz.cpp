@@ -1,4 +1,5 @@
 // COPY data: cut anywhere, it is split the same; and every byte that is not left out on purpose goes to a shard, in order.
+#include <algorithm>
 #include <string>
 #include <vector>
 

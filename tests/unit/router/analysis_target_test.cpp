@@ -207,7 +207,7 @@ TEST(Target, RefusesWithAReasonAndAHint) {
            {"VACUUM", "every shard"},
            {"ANALYZE", "every shard"},
            {"CLUSTER", "every shard"},
-           {"COPY orders FROM STDIN", "COPY of public.orders"},
+           {"COPY orders FROM '/tmp/x'", "COPY between a file and public.orders"},
            {"COPY orders TO STDOUT", "COPY of public.orders"},
            {"COPY countries FROM STDIN", "COPY of public.countries"},
            {"COPY (SELECT * FROM orders) TO STDOUT", "nothing binds"},
