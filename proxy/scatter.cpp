@@ -5,6 +5,7 @@
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
+#include "proxy/scatter_copy.hpp"
 
 namespace weir::proxy {
 
@@ -17,7 +18,7 @@ constexpr int kAttempts = 3;
 
 // Reads, and nothing else: what may run on servers that share no transaction.
 bool only_reads(const router::Plan& plan) {
-  return (plan.verb == Verb::query && plan.read_only && plan.effects == router::Effects{}) || plan.verb == Verb::empty;
+  return ((plan.verb == Verb::query || plan.verb == Verb::copy_to) && plan.read_only && plan.effects == router::Effects{}) || plan.verb == Verb::empty;
 }
 
 Error not_beside_scatter(std::string_view what) {
@@ -92,6 +93,8 @@ net::Task<Session::Outcome> Session::run_scatter(BatchEnd end) {
   co_return how == Scatter::End::done ? Outcome::done : how == Scatter::End::closed ? Outcome::closed : Outcome::retry;
 }
 
+Scatter::Scatter(Session& session) : s_(session) {}
+
 Scatter::~Scatter() {
   for (ScatterLink& link : links_) {
     if (link.kept()) continue;
@@ -126,6 +129,7 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
   }
   if (stale && !closed_) co_return End::replan;
   if (failure_ && s_.spread_ && !closed_) co_await end_failed_spread();
+  if (copy_ && copy_->is_from() && copy_->has_begun() && end == Session::BatchEnd::sync) end = Session::BatchEnd::flush;   // its Sync was among the data
   if (!closed_) conclude(end);
   give_back();
   co_return closed_ ? End::closed : End::done;
@@ -154,6 +158,7 @@ void Scatter::start_over() {
   pending_.clear();
   unconfirmed_.clear();
   gathered_.clear();
+  copy_.reset();
   running_ = nullptr;
   checking_ = nullptr;
   ignores_errors_ = isolation_asked_ = false;
@@ -248,8 +253,6 @@ std::optional<Error> Scatter::does_not_fit(const router::Plan& plan) const {
   if (plan.target == Target::refused) return plan.refusal;
   if (plan.verb == Verb::multi || plan.verb == Verb::unparsable || plan.verb == Verb::prepare || plan.verb == Verb::execute)
     return not_over_shards(concat("a ", name_of(plan.verb), " statement"), "Send each statement by itself, or end the transaction first.");
-  if (plan.verb == Verb::copy_from || plan.verb == Verb::copy_to || plan.returns_copy)
-    return not_over_shards("COPY", "Run it in a transaction of its own.");
   if (plan.verb == Verb::discard_all || plan.ends_transaction)
     return Error(sqlstate::kActiveSqlTransaction, "DISCARD ALL and PREPARE TRANSACTION cannot run inside a transaction over several shards");
   if (e.pins || e.holds)
@@ -306,6 +309,15 @@ std::shared_ptr<Scatter::Source> Scatter::source_of(std::size_t index, std::stri
   source->name = name;
   source->filled = statement.filled;
   return source;
+}
+
+bool Scatter::copies(const Portal& portal) {
+  return portal.source->plan->verb == Verb::copy_from || portal.source->plan->verb == Verb::copy_to;
+}
+
+bool Scatter::writes_by_rows(const Portal& portal) {
+  const auto* copy = portal.plan ? portal.plan->copy.get() : nullptr;
+  return copy && copy->way == router::copy::CopyPlan::Way::split && !copy->has_triggers;
 }
 
 bool Scatter::is_executed(const Portal& portal) const {

@@ -12,7 +12,7 @@
 // Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
 // scatter_control.cpp (the client's transaction),
 // scatter_run.cpp (one statement on its shards), scatter_rows.cpp (its rows), scatter_replies.cpp (what servers say), scatter_link.cpp (one
-// server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike).
+// server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike), scatter_copy.hpp (COPY).
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class Scatter {
   // replan: the map has changed while it waited for servers. closed: the client must go.
   enum class End : std::uint8_t { done, replan, closed };
 
-  explicit Scatter(Session& session) : s_(session) {}
+  explicit Scatter(Session& session);
   ~Scatter();
   Scatter(const Scatter&) = delete;
   Scatter& operator=(const Scatter&) = delete;
@@ -53,6 +53,7 @@ class Scatter {
   void cancel();
 
  private:
+  class Copy;   // scatter_copy.hpp
   using Op = Session::Op;
   using Step = ScatterLink::Step;
 
@@ -122,6 +123,9 @@ class Scatter {
   [[nodiscard]] std::optional<Error> does_not_fit(const router::Plan& plan) const;
   [[nodiscard]] schema::ShardId shard_of_no_table() const;
   [[nodiscard]] bool needs_spread() const;
+  [[nodiscard]] static bool copies(const Portal& portal);
+  // Only the shards that get rows are written to.
+  [[nodiscard]] static bool writes_by_rows(const Portal& portal);
   [[nodiscard]] bool is_executed(const Portal& portal) const;
   [[nodiscard]] ByteView body_of(const Op& op) const;
   [[nodiscard]] router::Arguments arguments_of(const Portal& portal) const;
@@ -164,6 +168,8 @@ class Scatter {
   [[nodiscard]] net::Task<bool> answer_close(wire::NamedView named);
   [[nodiscard]] net::Task<bool> answer_query();
   [[nodiscard]] net::Task<bool> execute(Portal& portal, std::uint32_t max_rows);
+  [[nodiscard]] net::Task<bool> execute_copy(const Portal& portal);
+  [[nodiscard]] bool is_ignored(const Op& op) const;
   [[nodiscard]] Portal* find_portal(std::string_view name);
   void write_description(const Portal& portal);
   [[nodiscard]] ByteBuffer& reply() { return unconfirmed_.empty() ? pending_ : unconfirmed_.back().bytes; }
@@ -188,6 +194,7 @@ class Scatter {
   [[nodiscard]] net::Task<bool> check(Source& source);
   [[nodiscard]] net::Task<bool> await_check(Source& source);
   [[nodiscard]] net::Task<bool> start(Portal& portal);
+  [[nodiscard]] net::Task<bool> start_copy(Portal& portal);
   [[nodiscard]] net::Task<bool> start_as_it_is(Portal& portal);
   [[nodiscard]] net::Task<bool> start_stream(Portal& portal, const router::ScatterPlan& plan);
   [[nodiscard]] net::Task<bool> start_finish(Portal& portal, const router::ScatterPlan& plan);
@@ -266,6 +273,7 @@ class Scatter {
   std::vector<std::shared_ptr<Source>> sources_;
   Portal* running_ = nullptr;           // whose rows the links bring
   Source* checking_ = nullptr;
+  std::unique_ptr<Copy> copy_;   // of the running portal, or of the last one
   std::vector<router::merge::GatheredRows> gathered_;
   ByteBuffer pending_;                  // for the client, not yet on its way
   std::vector<Unconfirmed> unconfirmed_;   // behind it

@@ -7,7 +7,7 @@
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
-#include "proxy/scatter.hpp"
+#include "proxy/scatter_copy.hpp"
 
 namespace weir::proxy {
 
@@ -33,6 +33,7 @@ net::Task<bool> Scatter::answer() {
       fail(*s_.decision_.error);
       co_return false;
     }
+    if (is_ignored(s_.ops_[op_])) continue;
     if (!may_be_answered(s_.ops_[op_])) {
       fail(Session::transaction_is_aborted());
       co_return false;
@@ -44,6 +45,11 @@ net::Task<bool> Scatter::answer() {
     if (!sent) co_return false;
   }
   co_return co_await settle(false);
+}
+
+// A Sync or Flush sent along with the Execute of COPY FROM came among its data.
+bool Scatter::is_ignored(const Op& op) const {
+  return copy_ && copy_->is_from() && copy_->has_begun() && (op.type == 'S' || op.type == 'H');
 }
 
 net::Task<bool> Scatter::answer_op(const Op& op) {
@@ -112,7 +118,7 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
   if (named.kind == 'P') {
     Portal* portal = find_portal(named.name);
     if (!portal) co_return false;
-    if (portal->control || portal->local) {
+    if (portal->control || portal->local || copies(*portal)) {
       write_description(*portal);
       co_return true;
     }
@@ -195,7 +201,10 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     co_return true;
   }
   portal.rows = 0;
-  if (portal.state != Portal::State::done) {
+  if (copies(portal)) {
+    const bool copied = co_await execute_copy(portal);
+    if (!copied) co_return false;
+  } else if (portal.state != Portal::State::done) {
     const bool streamed = co_await stream(portal, max_rows);
     if (!streamed) co_return false;
   }
@@ -210,12 +219,25 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     wire::write_message(reply(), 's', kNothing);
   } else if (writes_apart) {
     wire::write_command_complete(reply(), portal.tag);
-  } else if (!portal.plan && portal.whole && !tag_.empty()) {
+  } else if ((!portal.plan || copies(portal)) && portal.whole && !tag_.empty()) {
     wire::write_command_complete(reply(), std::exchange(tag_, {}));
   } else {
     wire::write_command_complete(reply(), concat("SELECT ", std::to_string(portal.rows)));
   }
   co_return true;
+}
+
+net::Task<bool> Scatter::execute_copy(const Portal& portal) {
+  if (portal.state == Portal::State::done) {
+    fail({SqlState("55000"), concat("portal \"", portal.name, "\" cannot be run")});
+    co_return false;
+  }
+  const bool copied = co_await copy_->run();
+  if (copied)
+    tag_ = copy_->tag();
+  else
+    copy_->abandon();
+  co_return copied;
 }
 
 // Replies to what came before the client's message `before` stand now.

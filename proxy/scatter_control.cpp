@@ -26,7 +26,7 @@ bool Scatter::may_run(Portal& portal) {
   for (const schema::ShardId shard : portal.shards) {
     ScatterLink& link = link_of(shard);
     note_left(link, *portal.source->plan);
-    if (!portal.writes) continue;
+    if (!portal.writes || writes_by_rows(portal)) continue;
     if (auto may = s_.spread_->about_to_write(link); !may) return fail(may.take_error()), false;
   }
   const router::Plan& plan = *portal.source->plan;

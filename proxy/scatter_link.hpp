@@ -79,9 +79,11 @@ class ScatterLink {
   bool was_cancelled = false;          // or for an earlier run
   wire::Message row;                   // at the front, while the merge holds it
   std::vector<wire::FieldDescription> fields;
+  ByteBuffer copying;                  // its CopyInResponse or CopyOutResponse
   void begin_run() {
     parsed = described = bound = complete = returns_rows = failed = cancelled = false;
     fields.clear();
+    copying.clear();
     tag.clear();
   }
   std::string tag;                     // of its CommandComplete

@@ -3,7 +3,7 @@
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
-#include "proxy/scatter.hpp"
+#include "proxy/scatter_copy.hpp"
 #include "router/merge/row_view.hpp"
 
 namespace weir::proxy {
@@ -49,7 +49,7 @@ bool Scatter::next_row(ScatterLink& link, wire::Message& row) {
       case ScatterLink::Front::lost: note_lost(link, std::nullopt); return false;
       case ScatterLink::Front::message: break;
     }
-    if (row.type == 'D' && link.step() == Step::run) return true;
+    if ((row.type == 'D' || row.type == 'd') && link.step() == Step::run) return true;
     take_message(link, row);
     link.pop();
     if (cancel_wanted_ && link.step() == Step::run && !link.cancelled) cancel_run(link);
@@ -102,7 +102,7 @@ void Scatter::take_control(ScatterLink& link, const wire::Message& m) {
 }
 
 void Scatter::take_settings(ScatterLink& link, const wire::Message& m) {
-  if (m.type == 'C') return;
+  if (m.type == 'C' || m.type == 'T' || m.type == 'D') return;   // some are set by set_config()
   const char status = m.type == 'Z' ? wire::read_ready_for_query(m.body) : '\0';
   const bool applies = link.step() == Step::settings;
   link.step_is_over();
@@ -184,6 +184,9 @@ void Scatter::take_run(ScatterLink& link, const wire::Message& m) {
     case '1': link.parsed = true; return;
     case '2': link.bound = true; return;
     case 'n': link.described = true; return;
+    case 'G':
+    case 'H': link.copying.append(m.whole); return;
+    case 'c': return;
     case 'T':
       if (auto fields = wire::read_row_description(m.body)) {
         link.fields = std::move(*fields);
@@ -233,6 +236,8 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
     append_with_hint(*failure_->response, m.body,
                      "Two transactions over several shards may have waited for each other, which no PostgreSQL sees: run the transaction again. "
                      "sharding.multi_shard_lock_timeout, or SET LOCAL lock_timeout, bounds the wait.");
+  else if (!of_check && running_ && copies(*running_))
+    copy_->append_error(*failure_->response, link, m.body);
   else if (of_check || plain_text_)
     failure_->response->append(m.body);
   else

@@ -5,7 +5,7 @@
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
-#include "proxy/scatter.hpp"
+#include "proxy/scatter_copy.hpp"
 
 namespace weir::proxy {
 
@@ -143,6 +143,9 @@ net::Task<bool> Scatter::start(Portal& portal) {
   if (portal.source->plan->verb == Verb::empty) {
     portal.state = Portal::State::done;
     running_ = nullptr;
+  } else if (copies(portal)) {
+    const bool started = co_await start_copy(portal);
+    if (!started) co_return false;
   } else if (!portal.plan) {
     const bool started = co_await start_as_it_is(portal);
     if (!started) co_return false;
@@ -181,6 +184,20 @@ net::Task<bool> Scatter::await_begin() {
     if (!awake) break;
   }
   co_return !failed();
+}
+
+net::Task<bool> Scatter::start_copy(Portal& portal) {
+  if (!parameters_fit(portal)) co_return false;
+  if (portal.plan && s_.in_transaction() && !s_.spread_ && !std::exchange(isolation_asked_, true)) ask_isolation(home());
+  if (s_.spread_ && portal.plan && uses_now(*portal.plan)) {
+    const bool known = co_await await_begin();
+    if (!known) co_return false;
+  }
+  confirm(kNone);   // there is nothing in its Parse and Bind that a server could object to
+  copy_ = std::make_unique<Copy>(*this, portal);
+  const bool started = co_await copy_->start();
+  if (!started) copy_->abandon();
+  co_return started;
 }
 
 // A statement of one shard between others.
