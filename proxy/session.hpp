@@ -64,7 +64,7 @@ class Session {
   static constexpr std::string_view kClientMessages = "QPBDECSHFXdcf";
   // Messages that must be held whole before they can be routed are bounded by this; COPY data and results stream.
   static constexpr std::size_t kMaxHeld = 64 << 20;
-  // A reply that must be read whole (ErrorResponse, ReadyForQuery ...) is held up to this; longer ones are passed on as they come.
+  // A notice is read whole up to this, and a longer one passed on as it comes; what must be read (ErrorResponse ...) is held up to kMaxHeld.
   static constexpr std::size_t kMaxControl = 1 << 20;
 
   Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client);
@@ -263,6 +263,8 @@ class Session {
   bool answer_locally(BatchEnd end);
   [[nodiscard]] static Error transaction_is_aborted();
   [[nodiscard]] bool is_local(const Op& op, Transaction at) const;
+  [[nodiscard]] std::optional<std::size_t> lacks_savepoint() const;
+  [[nodiscard]] bool fails_for_savepoint(std::size_t at) const;
   [[nodiscard]] bool only_prepares(BatchEnd end) const;
   [[nodiscard]] bool is_local(const router::Plan& plan, Transaction at) const;
   [[nodiscard]] static Transaction after_local(const router::Plan& plan, Transaction at);

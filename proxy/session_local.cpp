@@ -12,6 +12,8 @@ using router::Verb;
 
 namespace {
 
+constexpr SqlState kInvalidSavepoint{"3B001"};
+
 // Tags of statements that the proxy answers itself.
 std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
   switch (verb) {
@@ -162,8 +164,11 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
       settings_.savepoint(plan.setting);
       held_.emplace_back(sql);
       return;
-    case Verb::set_local: set_locally_ = true; [[fallthrough]];
     case Verb::release_savepoint:
+      settings_.release(plan.setting);
+      held_.emplace_back(sql);
+      return;
+    case Verb::set_local: set_locally_ = true; [[fallthrough]];
     case Verb::set_transaction: held_.emplace_back(sql); return;
     case Verb::rollback_to_savepoint:
       settings_.rollback_to(plan.setting);
@@ -195,6 +200,32 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
   }
 }
 
+// The first statement of the batch that goes back to, or releases, a savepoint which a transaction without a server may lack.
+std::optional<std::size_t> Session::lacks_savepoint() const {
+  if (transaction_ == Transaction::open || transaction_ == Transaction::failed) return std::nullopt;
+  std::vector<std::string_view> made;
+  bool undone = false;   // then nobody looks further what is left of them
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
+    const Op& op = ops_[i];
+    if (!op.plan || (op.type != 'Q' && op.type != 'E')) continue;
+    const Plan& plan = *op.plan;
+    if (plan.verb == Verb::savepoint) made.emplace_back(plan.setting);
+    if (plan.verb != Verb::rollback_to_savepoint && (plan.verb != Verb::release_savepoint || transaction_ == Transaction::held_failed)) continue;
+    const bool known = settings_.has_savepoint(plan.setting) || std::find(made.begin(), made.end(), plan.setting) != made.end();
+    if (undone || !known) return i;
+    undone = true;
+  }
+  return std::nullopt;
+}
+
+// Is that savepoint named before anything else is done? Then the error is PostgreSQL's own and no server is needed for it.
+bool Session::fails_for_savepoint(std::size_t at) const {
+  if (transaction_ == Transaction::none) return false;
+  for (std::size_t i = 0; i < at; ++i)
+    if (ops_[i].plan && (ops_[i].type == 'Q' || ops_[i].type == 'E')) return false;
+  return true;
+}
+
 bool Session::answer_locally(BatchEnd end) {
   if (spread_) return false;
   const bool failed = failed_locally_ || transaction_ == Transaction::held_failed;
@@ -206,6 +237,14 @@ bool Session::answer_locally(BatchEnd end) {
     if (op.plan && !is_local(op, at)) all_local = false;
     if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
+  }
+  if (const auto named = lacks_savepoint(); named && !decision_.error) {
+    all_local = false;
+    if (fails_for_savepoint(*named)) {
+      const std::string& name = ops_[*named].plan->setting;
+      fail_locally(end, {kInvalidSavepoint, concat("savepoint \"", name, "\" does not exist")});
+      return true;
+    }
   }
   // Of a transaction whose server was lost no savepoint is left.
   if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;

@@ -308,6 +308,10 @@ void SessionSettings::rollback_to(std::string_view name) {
   savepoints_.erase(std::next(it), savepoints_.end());   // the savepoint itself stays
 }
 
+bool SessionSettings::has_savepoint(std::string_view name) const {
+  return std::any_of(savepoints_.begin(), savepoints_.end(), [&](const Savepoint& s) { return s.name == name; });
+}
+
 void SessionSettings::commit() {
   committed_ = current_;
   savepoints_.clear();

@@ -82,6 +82,7 @@ class SessionSettings {
   void savepoint(std::string name);
   void release(std::string_view name);
   void rollback_to(std::string_view name);
+  [[nodiscard]] bool has_savepoint(std::string_view name) const;
   void commit();
   void rollback();
 

@@ -106,6 +106,16 @@ TEST(SessionSettings, GoBackToASavepointThatStays) {
   EXPECT_THAT(statements(session), ElementsAre("SET a = 1")) << "the savepoint is still there";
 }
 
+TEST(SessionSettings, KnowTheirSavepoints) {
+  auto session = started();
+  session.savepoint("outer");
+  session.savepoint("inner");
+  EXPECT_TRUE(session.has_savepoint("inner"));
+  session.release("outer");
+  EXPECT_FALSE(session.has_savepoint("inner"));
+  EXPECT_FALSE(session.has_savepoint("outer"));
+}
+
 TEST(SessionSettings, ARollbackToAnOuterSavepointEndsTheInnerOnes) {
   auto session = started();
   session.savepoint("outer");
