@@ -40,6 +40,10 @@ bool is_logged(const router::Plan& plan) {
 // Rows and COPY data are passed on as they come; everything else is looked at whole.
 bool is_bulk(char type) { return type == 'D' || type == 'd' || type == 'V'; }
 
+// What decides how things go on is looked at, however long it is: PostgreSQL's error of an open string quotes all of it.
+bool may_pass_unread(char type) { return is_bulk(type) || type == 'N'; }
+std::size_t held_whole(char type) { return may_pass_unread(type) ? Session::kMaxControl : Session::kMaxHeld; }
+
 }  // namespace
 
 Error Session::out_of_step(char type) {
@@ -201,7 +205,11 @@ void Session::process_replies(ByteView bytes) {
       break;
     }
     const std::size_t have = bytes.size() - at;
-    if (have < wire::kHeader || ((!is_bulk(f.message.type) || own_rows_) && f.needed <= kMaxControl)) break;   // wait for the rest
+    if (have < wire::kHeader || ((!is_bulk(f.message.type) || own_rows_) && f.needed <= held_whole(f.message.type))) break;   // wait for the rest
+    if (!may_pass_unread(f.message.type)) {
+      break_server({sqlstate::kProtocolViolation, "the server sent a message that is too long to be looked at"});
+      break;
+    }
     bulk_left_ = f.needed - have;
     server_->socket->expect_bytes(bulk_left_);
     at = bytes.size();
