@@ -1,13 +1,17 @@
-"""A TCP relay in front of a PostgreSQL server that counts turns: how often somebody began to speak to the server after it had answered."""
+"""A TCP relay in front of a PostgreSQL server that counts turns: how often somebody began to speak to the server after it had answered.
+
+It can also be slow, as if the server were far away.
+"""
 import copy
 import socket
 import threading
+import time
 
 
 class Connection:
-    def __init__(self, client, server):
-        self.client, self.server = client, server
-        self.turns, self.said, self.answered = 0, b"", True
+    def __init__(self, client, server, relay):
+        self.client, self.server, self.relay = client, server, relay
+        self.turns, self.said, self.answered, self.awaited = 0, b"", True, None
         for target in (self._forth, self._back):
             threading.Thread(target=target, daemon=True).start()
 
@@ -16,12 +20,19 @@ class Connection:
             if self.answered:
                 self.turns, self.answered = self.turns + 1, False
             self.said += data
+            if self.relay.springs(data, before=True):
+                break
+            self.awaited = self.relay.springs(data, before=False)
             self.server.sendall(data)
         _end(self.server)
 
     def _back(self):
         while data := _receive(self.server):
             self.answered = True
+            if self.awaited:
+                self.awaited()
+                break
+            time.sleep(self.relay.delay)
             self.client.sendall(data)
         _end(self.client)
 
@@ -41,11 +52,15 @@ def _end(of):
 
 
 class Relay:
-    """Stands in front of the first shard's primary of `clusters`; `shards` is the same description with the relay in its place."""
+    """Stands in front of a shard's primary, the first's unless told; `shards` is the same description with the relay in its place.
 
-    def __init__(self, clusters):
-        self.shards = copy.deepcopy(clusters.shards)
-        primary = self.shards[0]["primary"]
+    `shards`: a description that has relays already. `delay`: seconds that every answer takes longer, from now on.
+    """
+
+    def __init__(self, clusters, shard=0, shards=None):
+        self.delay, self.trap, self.lock = 0.0, None, threading.Lock()
+        self.shards = copy.deepcopy(shards or clusters.shards)
+        primary = self.shards[shard]["primary"]
         self.to = (primary["host"], int(primary["port"]))
         self.listener = socket.create_server(("127.0.0.1", 0))
         primary["host"], primary["port"] = "127.0.0.1", self.listener.getsockname()[1]
@@ -62,7 +77,21 @@ class Relay:
             for s in (client, server):
                 if s.family != socket.AF_UNIX:
                     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(Connection(client, server))
+            self.connections.append(Connection(client, server, self))
+
+    def set_trap(self, marker, before, happens):
+        """`happens()` is called, once, as the first message with `marker` comes: before the server gets it, or when it has answered; the answer is lost."""
+        self.trap = (marker.encode(), before, happens)
+
+    def springs(self, data, before):
+        """What is to happen now (before), or when the answer comes; None: nothing."""
+        with self.lock:
+            if not self.trap or self.trap[0] not in data or self.trap[1] != before:
+                return None
+            happens, self.trap = self.trap[2], None
+        if before:
+            happens()
+        return happens
 
     def turns(self, marker):
         """Of all connections on which `marker` was ever said."""
