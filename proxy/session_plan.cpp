@@ -279,6 +279,8 @@ void Session::plan_parse(Op& op, ByteView body) {
     decision_.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
+  else if (op.plan->target == Target::home && transaction_ == Transaction::open && server_ && server_shard_ != schema::kHomeShard)
+    spread_out();   // the server that the transaction has does not know its tables
 }
 
 void Session::read_into(PreparedStatement& statement, const wire::ParseView& parse) {

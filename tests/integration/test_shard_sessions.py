@@ -7,6 +7,7 @@ import pytest
 
 import harness
 import sharded
+from wire_client import WireClient, bind, execute, parse, run, sync
 
 
 @pytest.fixture(scope="module")
@@ -487,3 +488,31 @@ def test_a_drivers_cursor_with_hold_is_described_where_it_is(weir, keys, shard):
     with psycopg.connect(weir.dsn(), autocommit=True) as connection, connection.cursor("held", withhold=True) as cursor:
         cursor.execute(f"SELECT id, n FROM users, generate_series(1, 5) n WHERE id = {k} ORDER BY n")
         assert cursor.fetchall() == [(k, n) for n in range(1, 6)]
+
+
+LACKING = [["ROLLBACK TO nobody"], ["RELEASE nobody"], ["SAVEPOINT a", "RELEASE a", "ROLLBACK TO a"], ["SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "RELEASE b"], ["SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK TO a"],
+           ["SAVEPOINT a", "SAVEPOINT a", "RELEASE a", "RELEASE a", "RELEASE a"], ["SELECT nothing", "ROLLBACK TO nobody"]]
+
+
+@pytest.mark.parametrize("steps", LACKING, ids="; ".join)
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_transaction_without_a_server_knows_its_savepoints(weir, clusters, steps, pipelined):
+    """As PostgreSQL does: a name that is not there is an error, and the transaction is a failed one."""
+    answers = []
+    for port in (weir.port, int(clusters.node()["port"])):
+        with WireClient(port) as client:
+            messages = [run(sql) for sql in ["BEGIN", *steps]]
+            sent = [b"".join(messages) + sync()] if pipelined else [m + sync() for m in messages]
+            answers.append([(replies.tags, [(m.fields["C"], m.fields["M"]) for m in replies if m.kind == "E"], replies.status) for replies in map(client.ask, sent)])
+    assert answers[0] == answers[1]
+
+
+def test_a_statement_of_the_home_shard_is_prepared_in_a_transaction_elsewhere(weir, keys):
+    for touched in ([keys[1][0]], [keys[1][0], keys[2][0]]):
+        with WireClient(weir.port) as client:
+            client.query("BEGIN")
+            for k in touched:
+                client.query(f"UPDATE users SET email = 'x' WHERE id = {k}")
+            assert client.ask(parse("SELECT count(*) FROM settings_unlisted WHERE name = $1", name="s") + sync()).status == "T"
+            assert client.ask(bind("theme", name="s") + execute() + sync()).rows == [["1"]]
+            assert client.query("COMMIT").tags == ["COMMIT"]
