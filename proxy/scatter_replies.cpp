@@ -1,4 +1,5 @@
 // What the servers of a scattered batch say, message by message.
+#include <algorithm>
 #include <utility>
 
 #include "base/strings.hpp"
@@ -232,13 +233,18 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
   else if (running_ && !of_check && !link.parsed && running_->source->parse_op != kNone && is_unconfirmed(running_->source->parse_op)) failure_->op = running_->source->parse_op;
   else if (running_ && is_unconfirmed(running_->op) && (of_check || !link.bound)) failure_->op = running_->op;
   failure_->response.emplace();
+  const bool has_ids = s_.ops_[std::min(failure_->op, s_.ops_.size() - 1)].filled != nullptr;   // the text that was sent is longer than the client's
   if (s_.spread_ && view->code == kLockNotAvailable.view() && view->hint.empty())
     append_with_hint(*failure_->response, m.body,
                      "Two transactions over several shards may have waited for each other, which no PostgreSQL sees: run the transaction again. "
                      "sharding.multi_shard_lock_timeout, or SET LOCAL lock_timeout, bounds the wait.");
+<<<<<<< ours
   else if (!of_check && running_ && copies(*running_))
     copy_->append_error(*failure_->response, link, m.body);
   else if (of_check || plain_text_)
+=======
+  else if ((of_check || plain_text_) && !has_ids)
+>>>>>>> theirs
     failure_->response->append(m.body);
   else
     append_without_position(*failure_->response, m.body);

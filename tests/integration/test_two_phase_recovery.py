@@ -212,8 +212,8 @@ def test_a_recoverer_killed_in_the_middle(shards, start_weir):
     dead = dead_ones(shards, 25)
     killed = 0
     while in_doubt(shards) > 0 and killed < 8:
-        weir = start_weir([toml(shards)], ready=False)
         before = in_doubt(shards)
+        weir = start_weir([toml(shards)], ready=False)
         wait_for(lambda: in_doubt(shards) < before, "one to be recovered", 30)
         os.kill(weir.pid, signal.SIGKILL)
         weir.process.wait()

@@ -33,12 +33,12 @@ std::string fill(std::string_view sql) {
 }
 
 TEST(KeyFill, AppendsTheKeyToColumnsAndRows) {
-  EXPECT_EQ(fill("INSERT INTO users (name) VALUES ('a')"), "INSERT INTO users (name, id) VALUES ('a', 7001)");
+  EXPECT_EQ(fill("INSERT INTO users (name) VALUES ('a')"), "INSERT INTO users (name, \"id\") VALUES ('a', 7001)");
   EXPECT_EQ(fill("insert into public.\"users\" as u(name , country)values('a)',''),(';', (SELECT 1)) returning id"),
-            "insert into public.\"users\" as u(name , country, id)values('a)','', 7001),(';', (SELECT 1), 7002) returning id");
+            "insert into public.\"users\" as u(name , country, \"id\")values('a)','', 7001),(';', (SELECT 1), 7002) returning id");
   EXPECT_EQ(fill("INSERT INTO users (name) OVERRIDING SYSTEM VALUE VALUES ($1) -- (x)"),
-            "INSERT INTO users (name, id) OVERRIDING SYSTEM VALUE VALUES ($1, 7001) -- (x)");
-  EXPECT_EQ(fill("INSERT INTO orders (id) VALUES (1);"), "INSERT INTO orders (id, user_id) VALUES (1, 7001);");
+            "INSERT INTO users (name, \"id\") OVERRIDING SYSTEM VALUE VALUES ($1, 7001) -- (x)");
+  EXPECT_EQ(fill("INSERT INTO orders (id) VALUES (1);"), "INSERT INTO orders (id, \"user_id\") VALUES (1, 7001);");
 }
 
 TEST(KeyFill, ReplacesDefaultInTheKeysPlaceOnly) {
@@ -52,16 +52,16 @@ TEST(KeyFill, ReplacesDefaultInTheKeysPlaceOnly) {
 }
 
 TEST(KeyFill, GivesDefaultValuesAKey) {
-  EXPECT_EQ(fill("INSERT INTO users DEFAULT  VALUES RETURNING *"), "INSERT INTO users (id) VALUES (7001) RETURNING *");
+  EXPECT_EQ(fill("INSERT INTO users DEFAULT  VALUES RETURNING *"), "INSERT INTO users (\"id\") VALUES (7001) RETURNING *");
 }
 
 TEST(KeyFill, FindsTheStatementsOwnInsert) {
   EXPECT_EQ(fill("WITH insert AS (SELECT 1) INSERT INTO users (name) VALUES ((SELECT 'x' FROM insert))"),
-            "WITH insert AS (SELECT 1) INSERT INTO users (name, id) VALUES ((SELECT 'x' FROM insert), 7001)");
+            "WITH insert AS (SELECT 1) INSERT INTO users (name, \"id\") VALUES ((SELECT 'x' FROM insert), 7001)");
   EXPECT_EQ(fill("EXPLAIN (COSTS off) INSERT INTO users (name) VALUES ('a')"),
-            "EXPLAIN (COSTS off) INSERT INTO users (name, id) VALUES ('a', 7001)");
+            "EXPLAIN (COSTS off) INSERT INTO users (name, \"id\") VALUES ('a', 7001)");
   EXPECT_EQ(fill("/* INSERT INTO x */ INSERT INTO users (name) VALUES ('a') ON CONFLICT (id) DO NOTHING"),
-            "/* INSERT INTO x */ INSERT INTO users (name, id) VALUES ('a', 7001) ON CONFLICT (id) DO NOTHING");
+            "/* INSERT INTO x */ INSERT INTO users (name, \"id\") VALUES ('a', 7001) ON CONFLICT (id) DO NOTHING");
 }
 
 TEST(KeyFill, WhatCannotBeFilledIsRefused) {
@@ -83,8 +83,8 @@ TEST(KeyFill, AnInsertWithItsKeyNeedsNone) {
 // The filled text is planned like any other: its key is the id.
 TEST(KeyFill, TheFilledTextIsKeyedByItsIds) {
   const std::string sql = fill("INSERT INTO users (name) VALUES ('a')");
-  EXPECT_EQ(testing::route(sql), "public.users: 7001");
-  EXPECT_EQ(testing::route("INSERT INTO users (name, id) VALUES ($1, $2)", {25, 20}), "public.users: $2");
+  EXPECT_EQ(testing::route(sql), "users: 7001");
+  EXPECT_EQ(testing::route("INSERT INTO users (name, id) VALUES ($1, $2)", {25, 20}), "users: $2");
 }
 
 TEST(KeyFill, TellsWhereTheTextsDiffer) {
