@@ -279,7 +279,13 @@ def test_weirctl_route_says_what_every_shard_is_asked(weir):
     assert "every shard" in said and "finish" in said and "s0, s1, s2, s3" in said, said
 
 
-@pytest.mark.parametrize("sql", ["TRUNCATE orders", "UPDATE users SET id = 3 WHERE id = 4", "DELETE FROM users WHERE id > 5"])
+@pytest.mark.parametrize("sql, said", [("TRUNCATE orders", "write (schema)"), ("DELETE FROM users WHERE id > 5", "write (each)"),
+                                       ("INSERT INTO users (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')", "write (rows)")])
+def test_weirctl_route_says_how_every_shard_is_written_to(weir, sql, said):
+    assert said in harness.weirctl("route", "--connect", "-c", str(weir.config), sql).stdout
+
+
+@pytest.mark.parametrize("sql", ["UPDATE users SET id = 3 WHERE id = 4", "DELETE FROM users WHERE id > random()"])
 def test_weirctl_route_says_that_it_is_refused(weir, sql):
     said = harness.weirctl("route", "-c", str(weir.config), sql, check=False)
     assert "0A000" in said.stdout + said.stderr or "refused" in said.stdout + said.stderr

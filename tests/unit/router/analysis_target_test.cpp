@@ -223,7 +223,7 @@ TEST(Target, RefusesWithAReasonAndAHint) {
            {"CREATE TABLE t PARTITION OF works FOR VALUES FROM (1) TO (2)", "on public.works"},
            {"CREATE TABLE orders (x int)", "on public.orders"},
            {"CREATE TEMP TABLE orders (x int)", "on public.orders"},
-           {"CREATE SEQUENCE s OWNED BY orders.id", "CREATE SEQUENCE on s"},
+           {"CREATE SEQUENCE s OWNED BY orders.id", "CREATE SEQUENCE on public.orders"},
            {"CREATE TRIGGER t AFTER INSERT ON orders EXECUTE FUNCTION f()", "on public.orders"},
            {"CREATE POLICY p ON settings USING (EXISTS (SELECT FROM orders))", "orders"},
            {"CREATE RULE r AS ON INSERT TO settings DO ALSO DELETE FROM orders", "a rule rewrites"},

@@ -162,10 +162,16 @@ TEST(Catalog, NamesEveryMistakeOfTheRulesAtOnce) {
   server.table("2", "v", "v");
   server.column("2", "id", oid::kInt8, "bigint");
   const auto db =
-      sharded({listed("missing", "id"), listed("gone", "id", "shop"), listed("users", "uid"), listed("v", "id")});
+      sharded({listed("users", "id", "shop"), listed("users", "uid"), listed("v", "id")});
   const std::string message = failure(server, db);
-  for (const char* part : {"missing", "shop.gone", "public.users has no column uid", "public.v is no table"})
+  for (const char* part : {"shop.users", "public.users has no column uid", "public.v is no table"})
     EXPECT_THAT(message, HasSubstr(part));
+}
+
+TEST(Catalog, AListedTableOfWhichThereIsNoTraceIsNoMistake) {
+  Server server;
+  server.users_table();
+  EXPECT_EQ(failure(server, sharded({listed("users", "id"), listed("missing", "id"), listed("gone", "id", "shop")})), "");
 }
 
 TEST(Catalog, RefusesKeysThatCannotBeHashed) {
