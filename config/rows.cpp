@@ -281,6 +281,9 @@ constexpr Row<User> kUser[]{
     overridden_time<User, &User::transaction_timeout>("transaction_timeout", "`pool.transaction_timeout` for it."),
     overridden_time<User, &User::idle_transaction_timeout>("idle_transaction_timeout", "`pool.idle_transaction_timeout` for it."),
     overridden_time<User, &User::client_idle_timeout>("client_idle_timeout", "`pool.client_idle_timeout` for it."),
+    row<&User::route_hints>("route_hints", {},
+                            "It may say on which shard a statement runs, by comments `/* weir: ... */` and `SET weir.shard`, `weir.key`, `weir.role` "
+                            "([manual routing](manual-routing.md))."),
 };
 
 constexpr SectionFacts kSections[]{
@@ -312,7 +315,6 @@ constexpr LaterKey kLater[]{
     {"database", "catalog", "", "the bucket map is the one in this file; leave the key out"},
     {"database.sharding", "map_lease", "", "the bucket map is the one in this file; leave the key out"},
     {"database.reads", "in_transaction", "\"primary\"", "transactions always read from the primary"},
-    {"user", "route_hints", "false", "leave the key out"},
 };
 
 }  // namespace

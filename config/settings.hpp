@@ -96,6 +96,7 @@ struct PoolOverrides {
 struct User : PoolOverrides {
   std::string name;
   std::string password;                     // plain text, or a "SCRAM-SHA-256$..." or "md5..." secret as PostgreSQL stores it
+  bool route_hints = false;                 // may say where statements run (docs/manual-routing.md)
 };
 
 struct Pool {

@@ -101,6 +101,8 @@ Verdict judge_plan(const Plan& plan, std::string_view sql, std::span<const route
       return {StatementClass::no_table, "touches no table", ""};
     case Target::any:
       return {StatementClass::reference, "reference tables only", ""};
+    case Target::named:
+      return {StatementClass::single, "a hint names the shard", ""};
     case Target::keyed:
       return judge_keyed(plan, sql, literals);
     case Target::scatter:

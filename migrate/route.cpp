@@ -6,6 +6,7 @@
 #include "migrate/session.hpp"
 #include "router/client/catalog_loader.hpp"
 #include "router/client/conninfo.hpp"
+#include "router/explain.hpp"
 #include "router/key_fill.hpp"
 #include "router/router.hpp"
 #include "router/scatter_plan.hpp"
@@ -42,6 +43,8 @@ std::string_view name_of(router::Target target) {
       return "no table: home shard, or the transaction's";
     case router::Target::any:
       return "any shard (reference tables only)";
+    case router::Target::named:
+      return "the shard that a hint names";
     case router::Target::keyed:
       return "the shard of its key";
     case router::Target::scatter:
@@ -136,6 +139,7 @@ bool print_refusal(const Error& error, std::ostream& out) {
 }
 
 std::string role_text(const config::Database& database, const config::Shard& shard, const router::Plan& plan) {
+  if (plan.primary) return "primary (" + client::conninfo_label(shard.primary) + "): a hint";
   if (!plan.read_only) return "primary (" + client::conninfo_label(shard.primary) + "): not proven read-only";
   if (shard.replicas.empty())
     return "primary (" + client::conninfo_label(shard.primary) + "): the shard has no replica";
@@ -159,10 +163,11 @@ std::optional<std::uint64_t> rows_of(const router::ScatterPlan& plan, const rout
 
 // What the shards would be asked, and what becomes of their rows.
 void print_scatter(const config::Database& database, const router::ScatterPlan& plan, const router::Route& route,
-                   const router::Arguments& arguments, std::ostream& out) {
+                   const router::Arguments& arguments, const router::ExplainPlan* explain, std::ostream& out) {
   std::string shards;
   for (const schema::ShardId shard : route.shards) shards += (shards.empty() ? "" : ", ") + database.shards[shard].name;
   line(out, "shards", shards);
+  if (explain != nullptr) line(out, "explain", explain->prefix + "in front of each text, which is not run without ANALYZE");
   const std::string kind = plan.write ? " (" + std::string(router::name_of(plan.write->kind)) + ")" : "";
   line(out, "strategy", std::string(router::name_of(plan.strategy)) + kind + ": " + plan.construct);
   router::Rendering rendering;
@@ -233,7 +238,7 @@ bool route(const config::Database& served, const RouteRequest& request, std::ost
   const bool bound = request.parameters.size() >= plan.parameters;
   const auto found = bound ? router.resolve(plan, arguments) : Result<router::Route>(router::Route{});
   if (found && bound && !found->shards.empty()) {
-    print_scatter(database, *plan.scatter, *found, arguments, out);
+    print_scatter(database, *plan.scatter, *found, arguments, plan.explain.get(), out);
     if (plan.scatter->write && plan.scatter->write->kind == router::WritePlan::Kind::rows)
       print_rows(database, plan, arguments, *map, *found, out);
   } else if (found && bound && plan.target != router::Target::refused) {

@@ -21,6 +21,7 @@ struct Portal {
   std::shared_ptr<const std::string> sql;   // null: the session need not know what it says
   InternedRef executes;           // of an EXECUTE: the statement that it names; null: none that the client has
   std::string executes_name;      // the client's name for it
+  std::uint16_t format = 0;       // of SHOW's column, where the proxy answers it
 };
 
 class Portals {

@@ -11,6 +11,7 @@ RouteKind kind_of(const router::Plan& plan, const router::Route& route) noexcept
     case Target::home: return RouteKind::home;
     case Target::no_table: return RouteKind::no_table;
     case Target::any: return RouteKind::reference;
+    case Target::named: return RouteKind::single;
     case Target::keyed: return route.shards.empty() ? RouteKind::single : RouteKind::scatter;
     case Target::scatter: return RouteKind::scatter;
     case Target::refused: return RouteKind::refused;

@@ -52,6 +52,7 @@ bool is_control(Verb verb) {
     case Verb::execute:
     case Verb::listen:
     case Verb::unlisten:
+    case Verb::own_setting:
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return false;
@@ -119,6 +120,7 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
   if (s_.transaction_ == Session::Transaction::held_failed && !failure_)
     fail(not_beside_scatter("ROLLBACK TO in a transaction that failed before its first statement"));
   bool again = !failure_ && read_batch(end), stale = false;
+  if (again) begin_block();
   for (int attempt = 1; again; ++attempt) {
     start_over();
     stale = co_await is_stale_once_leased();
@@ -127,7 +129,10 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
     again = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_ && !s_.spread_;
     if (again || stale) give_back();
   }
-  if (stale && !closed_) co_return End::replan;
+  if (stale && !closed_) {
+    take_begin_back();
+    co_return End::replan;
+  }
   if (failure_ && s_.spread_ && !closed_) co_await end_failed_spread();
   if (copy_ && copy_->is_from() && copy_->has_begun() && end == Session::BatchEnd::sync) end = Session::BatchEnd::flush;   // its Sync was among the data
   if (!closed_) conclude(end);
@@ -195,6 +200,7 @@ bool Scatter::read_op(std::size_t index) {
   const bool here = op.plan && is_local(op.plan->verb);
   if (op.prepared && !here) return fail({sqlstate::kFeatureNotSupported, "EXECUTE cannot run a statement over several shards",
                                 "Send the SELECT itself, or prepare it by the protocol, as drivers do."}), false;
+  if (op.plan && op.plan->verb == Verb::own_setting) return true;
   if (op.local != 0 && !here) return fail(not_beside_scatter("PREPARE")), false;
   if (op.type == 'P') {
     const auto parse = wire::read_parse(body_of(op));   // read once before: it is well-formed, as all that follow here
@@ -206,7 +212,8 @@ bool Scatter::read_op(std::size_t index) {
   } else if (op.type == 'B') {
     return read_portal(index, source_of(index, wire::read_bind(body_of(op))->statement));
   } else if (op.type == 'Q') {
-    return read_portal(index, make_source(*wire::read_query(body_of(op)), {}, kNone));
+    const auto sql = wire::read_query(body_of(op));
+    return op.plan->verb == Verb::multi ? read_parts(index, *sql) : read_portal(index, make_source(*sql, {}, kNone));
   } else if (op.type == 'F') {
     return fail(not_beside_scatter("a FunctionCall")), false;
   }
@@ -353,6 +360,7 @@ void Scatter::conclude(Session::BatchEnd end) {
       s_.skip_to_sync_ = true;
   }
   confirm(kNone);
+  if (!s_.in_transaction() && (failure_ || end != Session::BatchEnd::flush)) failure_ ? s_.settings_.rollback() : s_.settings_.commit();
   forward();
   if (s_.traffic_) s_.note_query(s_.worker_.loop().now() - s_.sent_at_);
 }

@@ -10,9 +10,9 @@
 // There is no snapshot that all shards share: docs/consistency.md.
 //
 // Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
-// scatter_control.cpp (the client's transaction),
-// scatter_run.cpp (one statement on its shards), scatter_rows.cpp (its rows), scatter_replies.cpp (what servers say), scatter_link.cpp (one
-// server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike), scatter_copy.hpp (COPY).
+// scatter_control.cpp (the client's transaction), scatter_parts.cpp (strings of several statements),
+// scatter_run.cpp (one statement on its shards), scatter_explain.cpp (EXPLAIN of one), scatter_rows.cpp (its rows), scatter_replies.cpp (what
+// servers say), scatter_link.cpp (one server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike), scatter_copy.hpp (COPY).
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@
 #include "proxy/server_waits.hpp"
 #include "proxy/session.hpp"
 #include "proxy/spread.hpp"
+#include "router/explain.hpp"
 #include "router/merge/gathered_rows.hpp"
 #include "router/merge/merger.hpp"
 #include "router/scatter_plan.hpp"
@@ -72,6 +73,7 @@ class Scatter {
     bool checked = false;
     bool returns_rows = false;
     Fields fields;                              // what the client sees
+    std::size_t shift = 0;                      // characters of the client's text in front of it, in a string of several
   };
   // A Bind of the batch, or a Query.
   struct Portal {
@@ -94,6 +96,7 @@ class Scatter {
     std::optional<router::merge::Merger> merger;   // none: in any order
     router::merge::Window window;
     bool cuts = false;                          // hidden columns are cut off
+    std::deque<std::string> explained;          // of EXPLAIN: rows that the client has not got yet
     std::uint64_t rows = 0;                     // sent since the last Execute began
     bool whole = true;                          // it was never suspended
     std::size_t turn = 0;                       // of links, where the order is free; of `order`
@@ -118,6 +121,7 @@ class Scatter {
   [[nodiscard]] bool read_batch(Session::BatchEnd end);
   [[nodiscard]] bool read_op(std::size_t index);
   [[nodiscard]] bool read_portal(std::size_t index, std::shared_ptr<Source> source);
+  [[nodiscard]] bool read_parts(std::size_t index, std::string_view sql);
   [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
   [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
   [[nodiscard]] std::optional<Error> does_not_fit(const router::Plan& plan) const;
@@ -160,6 +164,7 @@ class Scatter {
   // --- the client's messages (scatter_answer.cpp) ---
   [[nodiscard]] net::Task<bool> answer();
   [[nodiscard]] net::Task<bool> answer_op(const Op& op);
+  [[nodiscard]] net::Task<bool> answer_own_setting(const Op& op);
   [[nodiscard]] net::Task<bool> answer_at_once(char type);
   [[nodiscard]] net::Task<bool> answer_parse();
   [[nodiscard]] bool answer_bind();
@@ -167,6 +172,9 @@ class Scatter {
   [[nodiscard]] net::Task<bool> answer_execute(wire::ExecuteView asked);
   [[nodiscard]] net::Task<bool> answer_close(wire::NamedView named);
   [[nodiscard]] net::Task<bool> answer_query();
+  [[nodiscard]] net::Task<bool> answer_statement(Portal& portal);
+  void begin_block();
+  void take_begin_back();
   [[nodiscard]] net::Task<bool> execute(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] net::Task<bool> execute_copy(const Portal& portal);
   [[nodiscard]] bool is_ignored(const Op& op) const;
@@ -238,6 +246,16 @@ class Scatter {
   [[nodiscard]] Rows take_first(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] bool take_tags(Portal& portal);
 
+  // --- EXPLAIN (scatter_explain.cpp) ---
+  [[nodiscard]] net::Task<bool> start_explain(Portal& portal, const router::ScatterPlan& plan);
+  [[nodiscard]] net::Task<bool> explain_parts(Portal& portal, const router::TextTemplate& text, const std::string& sql, std::string_view prefix,
+                                              const std::string& what, std::vector<router::ExplainedPart>& parts);
+  [[nodiscard]] net::Task<bool> take_explained(const std::vector<ScatterLink*>& links, std::vector<router::ExplainedPart>& parts, std::size_t first);
+  [[nodiscard]] net::Task<bool> describe_gathered(Portal& portal, const router::Gathered& gathered, const router::ScatterPlan& plan, const std::string& sql);
+  [[nodiscard]] net::Task<bool> explain_finish(Portal& portal, const router::ScatterPlan& plan, const std::string& sql, std::string_view prefix,
+                                               router::Explained& explained);
+  void send_explained(Portal& portal, std::uint32_t max_rows);
+
   // --- rows (scatter_rows.cpp) ---
   [[nodiscard]] net::Task<bool> stream(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] net::Task<bool> send_out();
@@ -262,6 +280,7 @@ class Scatter {
   void note_lost(ScatterLink& link, std::optional<Error> last_words);
   void out_of_step(ScatterLink& link, char type);
   [[nodiscard]] bool is_unconfirmed(std::size_t op) const;
+  [[nodiscard]] std::size_t shift_of_text() const;
   void fail(Error error);
   // Sleeps until something has happened. False: the client must go, or something has failed.
   [[nodiscard]] net::Task<bool> sleep();
@@ -271,6 +290,7 @@ class Scatter {
   std::deque<ScatterLink> links_;       // in the order of the shards; their addresses stay. In a transaction: not enlisted yet
   std::deque<Portal> portals_;          // in the order of the batch
   std::vector<std::shared_ptr<Source>> sources_;
+  std::shared_ptr<Source> begin_;       // the BEGIN at the front of a string of several statements
   Portal* running_ = nullptr;           // whose rows the links bring
   Source* checking_ = nullptr;
   std::unique_ptr<Copy> copy_;   // of the running portal, or of the last one

@@ -53,6 +53,7 @@ bool Scatter::is_ignored(const Op& op) const {
 }
 
 net::Task<bool> Scatter::answer_op(const Op& op) {
+  if (op.plan && op.plan->verb == Verb::own_setting) return answer_own_setting(op);
   const ByteView body = body_of(op);
   switch (op.type) {
     case 'Q': return answer_query();
@@ -63,6 +64,11 @@ net::Task<bool> Scatter::answer_op(const Op& op) {
     default: break;
   }
   return answer_at_once(op.type);
+}
+
+net::Task<bool> Scatter::answer_own_setting(const Op& op) {
+  s_.write_own_setting(op, reply());
+  co_return true;
 }
 
 net::Task<bool> Scatter::answer_at_once(char type) {
@@ -169,17 +175,15 @@ net::Task<bool> Scatter::answer_close(wire::NamedView named) {
   co_return true;
 }
 
-net::Task<bool> Scatter::answer_query() {
-  Portal& portal = *std::find_if(portals_.begin(), portals_.end(), [&](const Portal& p) { return p.op == op_; });
+// A statement of a Query, but for the ReadyForQuery behind the last one.
+net::Task<bool> Scatter::answer_statement(Portal& portal) {
   portal.state = Portal::State::bound;
   if (!portal.control && !portal.local) {
     const bool started = co_await start(portal);
     if (!started) co_return false;
   }
   if (portal.returns_rows) write_description(portal);
-  const bool executed = co_await execute(portal, 0);
-  if (executed) wire::write_ready_for_query(reply(), s_.status_letter());
-  co_return executed;
+  co_return co_await execute(portal, 0);
 }
 
 // Up to `max_rows` rows (0: all), and CommandComplete or PortalSuspended.
@@ -201,7 +205,10 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     co_return true;
   }
   portal.rows = 0;
-  if (copies(portal)) {
+  const bool explains = portal.plan && portal.source->plan->explain;
+  if (explains) {
+    send_explained(portal, max_rows);
+  } else if (copies(portal)) {
     const bool copied = co_await execute_copy(portal);
     if (!copied) co_return false;
   } else if (portal.state != Portal::State::done) {
@@ -210,7 +217,7 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   }
   const bool writes_apart = portal.plan && portal.plan->write;
   if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
-  if (s_.ops_[portal.op].type == 'Q') {   // PostgreSQL says so when it is committed
+  if (s_.ops_[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed
     const bool ended = co_await end_implicit();
     if (!ended) co_return false;
   }
@@ -221,6 +228,8 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     wire::write_command_complete(reply(), portal.tag);
   } else if ((!portal.plan || copies(portal)) && portal.whole && !tag_.empty()) {
     wire::write_command_complete(reply(), std::exchange(tag_, {}));
+  } else if (explains) {
+    wire::write_command_complete(reply(), "EXPLAIN");
   } else {
     wire::write_command_complete(reply(), concat("SELECT ", std::to_string(portal.rows)));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -68,6 +69,20 @@ std::vector<std::uint16_t> formats_with_hidden(std::span<const std::uint16_t> as
   if (asked.size() < 2) formats.assign(visible, asked.empty() ? std::uint16_t{0} : asked[0]);
   formats.insert(formats.end(), hidden, std::uint16_t{1});
   return formats;
+}
+
+std::size_t characters_in(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+void append_with_position(ByteBuffer& out, ByteView body, std::size_t shift) {
+  if (shift == 0) return out.append(body);
+  for_each_error_field(body, [&](char code, std::string_view value) {
+    out.append(static_cast<std::uint8_t>(code));
+    out.append(code == 'P' ? std::to_string(std::strtoull(std::string(value).c_str(), nullptr, 10) + shift) : std::string(value));
+    out.append(std::uint8_t{0});
+  });
+  out.append(std::uint8_t{0});
 }
 
 void append_without_position(ByteBuffer& out, ByteView body) {

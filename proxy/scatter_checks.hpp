@@ -34,6 +34,10 @@ inline constexpr std::uint32_t kFirstUserType = 16384;   // FirstNormalObjectId:
 // for all, one is for all.
 [[nodiscard]] std::vector<std::uint16_t> formats_with_hidden(std::span<const std::uint16_t> asked, std::size_t visible, std::size_t hidden);
 
+// In UTF-8, as a server counts them.
+[[nodiscard]] std::size_t characters_in(std::string_view text);
+// Appends an ErrorResponse's body with its place in the text moved by so many characters.
+void append_with_position(ByteBuffer& out, ByteView body, std::size_t shift);
 // Appends an ErrorResponse's (or NoticeResponse's) body without the place in the text, which was not the client's.
 void append_without_position(ByteBuffer& out, ByteView body);
 

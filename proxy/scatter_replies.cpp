@@ -238,16 +238,18 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
     append_with_hint(*failure_->response, m.body,
                      "Two transactions over several shards may have waited for each other, which no PostgreSQL sees: run the transaction again. "
                      "sharding.multi_shard_lock_timeout, or SET LOCAL lock_timeout, bounds the wait.");
-<<<<<<< ours
   else if (!of_check && running_ && copies(*running_))
     copy_->append_error(*failure_->response, link, m.body);
-  else if (of_check || plain_text_)
-=======
   else if ((of_check || plain_text_) && !has_ids)
->>>>>>> theirs
-    failure_->response->append(m.body);
+    append_with_position(*failure_->response, m.body, shift_of_text());
   else
     append_without_position(*failure_->response, m.body);
+}
+
+// Places are counted from the front of the client's whole text.
+std::size_t Scatter::shift_of_text() const {
+  if (running_) return running_->source->shift;
+  return checking_ ? checking_->shift : 0;
 }
 
 bool Scatter::is_unconfirmed(std::size_t op) const {

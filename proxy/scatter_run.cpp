@@ -162,7 +162,8 @@ net::Task<bool> Scatter::start(Portal& portal) {
       const bool known = co_await await_begin();
       if (!known) co_return false;
     }
-    auto starting = portal.plan->strategy == ScatterPlan::Strategy::write    ? start_write(portal, *portal.plan)
+    auto starting = source.plan->explain                                     ? start_explain(portal, *portal.plan)
+                    : portal.plan->strategy == ScatterPlan::Strategy::write  ? start_write(portal, *portal.plan)
                     : portal.plan->strategy == ScatterPlan::Strategy::stream ? start_stream(portal, *portal.plan)
                                                                              : start_finish(portal, *portal.plan);
     const bool started = co_await starting;

@@ -123,7 +123,7 @@ class Session {
     InternedRef interned;
     std::shared_ptr<const std::string> text;   // Execute: the portal's, where it matters
     std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
-    char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData); 0: see translate_op()
+    char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData), or as kOwnSetting; 0: see translate_op()
     std::unique_ptr<PreparedText> prepared;   // the text names prepared statements
     FilledRef filled;               // the proxy has put keys into the text; of a Query or Bind: into this message
   };
@@ -135,6 +135,7 @@ class Session {
     bool home = false;              // must be the home shard
     bool scatter = false;           // some statement of it runs on several shards
     std::optional<schema::ShardId> shard;
+    std::optional<schema::ShardId> prepares_on;   // where a hint says that a statement will run which is only prepared or described
     WriteMarks::Scope scope;        // what it reads and writes
     router::Effects effects;
     Held<Error> error;              // the op at `error_at` fails with it
@@ -203,7 +204,7 @@ class Session {
   net::Task<bool> login();
   [[nodiscard]] bool choose_mode();
   net::Task<bool> wait_for_bytes();
-  [[nodiscard]] Result<std::vector<Setting>> startup_settings(const wire::Startup& startup) const;
+  [[nodiscard]] Result<std::vector<Setting>> startup_settings(const wire::Startup& startup);
   net::Task<bool> enter_database(const wire::Startup& startup);
   net::Task<Result<void>> lease_home();
   net::Task<Result<void>> learn_defaults();
@@ -234,6 +235,7 @@ class Session {
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
   void count_in_scattered(const router::Plan& plan, const router::Arguments& arguments);
   void use_shard(schema::ShardId shard);
+  void use_shard_of(const router::Plan& plan, const router::Arguments& arguments, schema::ShardId shard);
   void spread_out();
   [[nodiscard]] bool cut_at_boundary(std::size_t index, BatchEnd& end);
   void forget_plan();
@@ -251,6 +253,23 @@ class Session {
   [[nodiscard]] std::optional<ByteView> fill_bind(Op& op, const wire::BindView& bind, const FilledRef& filled);
   void put_rewritten();
   void write_own_parameters(const wire::Message& description, const Filled& filled);
+
+  // --- hints and weir.* settings (session_hints.cpp) ---
+  // Op::local of a message about such a setting; of a Describe the first is for the statement, the others for a portal.
+  static constexpr char kOwnSetting = 'w', kOwnPortal = 'x', kOwnBinaryPortal = 'y';
+  [[nodiscard]] std::optional<Error> against_hints(const router::Plan& plan) const;
+  [[nodiscard]] std::uint64_t hints_version() const { return settings_.route() ? settings_.route()->version() : 0; }
+  void note_place(const router::Plan& plan);
+  void answer_in_place(Op& op, char how = kOwnSetting);
+  void bind_own_setting(Op& op, const wire::BindView& bind, const PreparedStatement& statement, Portal& portal);
+  void write_own_setting(const Op& op, ByteBuffer& out);
+  void run_own_setting(const router::Plan& plan, ByteBuffer& out);
+  [[nodiscard]] Result<void> start_own_setting(std::string_view name, std::string_view value);
+
+  // --- strings of several statements (session_parts.cpp) ---
+  [[nodiscard]] bool may_run_in_parts(const router::Plan& plan) const;
+  [[nodiscard]] std::optional<Error> against_part(const router::Plan& plan, std::size_t index, std::size_t count, bool in_block) const;
+  void count_in_parts(std::string_view sql);
 
   // --- where statements go, or would go (session_routes.cpp) ---
   void observe_route(const router::Plan* plan, const router::Arguments& arguments);

@@ -71,6 +71,7 @@ pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
 schema::ShardId Session::target_shard() const {
   if (transaction_shard_) return *transaction_shard_;
   if (decision_.shard) return *decision_.shard;
+  if (decision_.prepares_on) return *decision_.prepares_on;
   if (pinned_) return pinned_shard_;   // it may be about what is kept there: FETCH, DISCARD ALL ...
   return schema::kHomeShard;
 }

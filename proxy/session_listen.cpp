@@ -138,6 +138,7 @@ void Session::follow_channels(Verb verb, const std::string& name) {
     case Verb::deallocate_all:
     case Verb::prepare:
     case Verb::execute:
+    case Verb::own_setting:
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return;

@@ -28,6 +28,7 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
     case Verb::release_savepoint: return "RELEASE";
     case Verb::listen: return "LISTEN";
     case Verb::unlisten: return "UNLISTEN";
+    case Verb::own_setting: return "";   // write_own_setting()
     case Verb::set_local:
     case Verb::set_transaction: return "SET";
     case Verb::deallocate: return "DEALLOCATE";
@@ -114,6 +115,7 @@ bool Session::is_local(const Plan& plan, Transaction at) const {
     case Verb::reset_all:
     case Verb::prepare:
     case Verb::execute:
+    case Verb::own_setting:   // its messages are marked
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return false;
@@ -194,6 +196,7 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
     case Verb::execute:
     case Verb::listen:
     case Verb::unlisten:
+    case Verb::own_setting:
     case Verb::utility:
     case Verb::multi:
     case Verb::unparsable: return;
@@ -265,6 +268,7 @@ bool Session::answer_locally(BatchEnd end) {
   if (mid_sequence_ || !all_local) return false;
   answer_local_ops(ops_.size());
   if (!in_transaction()) end_channels(true);
+  if (!in_transaction() && end != BatchEnd::flush) settings_.commit();
   return true;
 }
 
@@ -325,6 +329,11 @@ void Session::answer_local_ops(std::size_t count) {
     const Op& op = ops_[i];
     const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
     const std::string_view nothing{};
+    if (op.local >= kOwnSetting) {
+      write_own_setting(op, out_);
+      if (op.type == 'Q') wire::write_ready_for_query(out_, status_letter());
+      continue;
+    }
     switch (op.type) {
       case 'P': wire::write_message(out_, '1', nothing); break;
       case 'B': wire::write_message(out_, '2', nothing); break;
@@ -387,6 +396,7 @@ void Session::fail_locally(BatchEnd end, const Error& error) {
   if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
   if (transaction_ == Transaction::open) fail_open_transaction();
   fail_begin();
+  if (!in_transaction()) settings_.rollback();   // what stands before it in the pipeline may have set some
   wire::write_error(out_, wire::Severity::error, error);
   // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
   const char failed = ops_[at].type;

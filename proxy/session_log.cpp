@@ -65,6 +65,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::copy_from:
     case Verb::copy_to:
     case Verb::discard_all:
+    case Verb::own_setting:
     case Verb::deallocate:
     case Verb::deallocate_all:
     case Verb::prepare:

@@ -88,9 +88,14 @@ net::Task<bool> Session::login() {
 
 // ---- the database and the session's first settings ----
 
-Result<std::vector<Setting>> Session::startup_settings(const wire::Startup& startup) const {
+Result<std::vector<Setting>> Session::startup_settings(const wire::Startup& startup) {
   std::vector<Setting> settings;
+  Result<void> own;
   const auto add = [&](std::string_view name, std::string_view value) {
+    if (ascii_lower(name).starts_with("weir.")) {
+      if (auto started = start_own_setting(name, value); !started && own) own = std::move(started);
+      return;
+    }
     std::erase_if(settings, [&](const Setting& s) { return s.name == ascii_lower(name); });   // the last one counts
     const std::string* already = reported(*welcome_, name);
     if (already && ascii_lower(*already) == ascii_lower(value)) return;
@@ -104,6 +109,7 @@ Result<std::vector<Setting>> Session::startup_settings(const wire::Startup& star
   for (const auto& [name, value] : startup.parameters)
     if (name != "user" && name != "database" && name != "options" && name != "replication" && !name.starts_with("_pq_."))
       add(name, value);
+  if (!own) return own.take_error();
   return settings;
 }
 

@@ -47,7 +47,8 @@ bool may_write(const Plan& plan) {
     case Verb::prepare:
     case Verb::execute:
     case Verb::listen:
-    case Verb::unlisten: return false;
+    case Verb::unlisten:
+    case Verb::own_setting: return false;
   }
   return true;
 }
@@ -58,8 +59,8 @@ bool is_tracked(Verb verb) {
          verb == Verb::discard_all;
 }
 
-// What stands behind such an Execute means something else once it ran: COPY data, or names that are gone.
-bool changes_what_follows(Verb verb) { return verb == Verb::discard_all || verb == Verb::copy_from; }
+// What stands behind such an Execute means something else once it ran: COPY data, names that are gone, statements that run elsewhere.
+bool changes_what_follows(Verb verb) { return verb == Verb::discard_all || verb == Verb::copy_from || verb == Verb::own_setting; }
 
 // Statements that wait with a held BEGIN until a shard is known.
 bool may_be_held(Verb verb) {
@@ -222,6 +223,7 @@ router::SessionContext Session::context() const {
   c.user = server_user_;
   c.standard_conforming_strings = standard_conforming_strings_;
   c.ascii_safe_encoding = safe_encoding_;
+  if (const RouteSettings* route = settings_.route()) c.hints = route->hints();
   return c;
 }
 
@@ -241,6 +243,7 @@ void Session::plan_query(Op& op, ByteView body) {
   if (database_->observer) observe_route(database_->observer->plan(*sql, {}, context()).plan.get(), arguments);
   count_in(*op.plan, &arguments);
   if (!op.plan->prepared.empty()) plan_prepared_query(op, *sql);
+  if (op.plan->verb == Verb::own_setting) answer_in_place(op);
 }
 
 void Session::plan_parse(Op& op, ByteView body) {
@@ -262,10 +265,13 @@ void Session::plan_parse(Op& op, ByteView body) {
   op.plan = statement->plan;
   op.filled = statement->filled;
   if (op.filled) raw_ = false;
+  if (auto against = against_hints(*op.plan)) return refuse(std::move(*against));
+  if (op.plan->hinted && op.plan->refusal) return refuse(*op.plan->refusal);
   const bool ends_nothing = op.plan->verb == Verb::query || op.plan->verb == Verb::dml || is_tracked(op.plan->verb);
   if (op.statement && ends_nothing && is_aborted()) return refuse(transaction_is_aborted());   // also where a server has it already
   if (op.statement && !fits_client(op.name, *statement)) return;
-  if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) return plan_prepared_parse(op);
+  if ((!op.plan->prepared.empty() && op.plan->verb != Verb::multi) || op.plan->verb == Verb::own_setting) return plan_prepared_parse(op);
+  note_place(*op.plan);
   if (op.statement) {
     op.interned = intern(*statement);
     if (!op.interned) return refuse(too_many_texts());
@@ -316,6 +322,7 @@ void Session::replan(PreparedStatement& statement) {
   if (database_->observer) statement.observed = database_->observer->plan(statement.sql, statement.types, context()).plan;
   statement.generation = database_->router->generation();
   statement.planned_for = context_of_;
+  statement.planned_hints = hints_version();
 }
 
 PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
@@ -337,7 +344,7 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
   }
   const bool other_settings = statement->planned_for != context_of_;
   bool other_text = false;
-  if (other_settings || statement->generation != database_->router->generation()) {
+  if (other_settings || statement->planned_hints != hints_version() || statement->generation != database_->router->generation()) {
     const std::string before = statement->filled ? statement->sql : std::string();
     replan(*statement);
     other_text = before != (statement->filled ? std::string_view(statement->sql) : std::string_view());
@@ -376,8 +383,10 @@ void Session::plan_bind(Op& op, ByteView body) {
   });
   const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
   observe_route(statement->observed.get(), arguments);
-  if (!bind_portal(bind->portal, op.plan, statement->sql)) return;
+  Portal* const portal = bind_portal(bind->portal, op.plan, statement->sql);
+  if (!portal) return;
   count_in(*op.plan, &arguments);
+  if (op.plan->verb == Verb::own_setting) bind_own_setting(op, *bind, *statement, *portal);
 }
 
 // Null: refused.
@@ -396,6 +405,7 @@ void Session::plan_named(Op& op, ByteView body) {
   if (named->kind != 'S') {
     const Portal* portal = portals_.find(named->name);
     if (portal) op.plan = portal->plan;
+    if (portal && op.type == 'D' && op.plan->verb == Verb::own_setting) answer_in_place(op, portal->format == 0 ? kOwnPortal : kOwnBinaryPortal);
     const bool unknown = portal && !portal->executes && !portal->executes_name.empty() && portal->plan->verb == Verb::execute;
     if (portal && op.type == 'D' && (unknown || runs_in_proxy(*portal->plan))) {
       raw_ = false;
@@ -408,6 +418,8 @@ void Session::plan_named(Op& op, ByteView body) {
     const PreparedStatement* statement = find_statement(op, named->name);
     if (statement) op.filled = statement->filled;
     if (statement && !op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_describe(op, *statement);
+    if (statement && op.plan->verb == Verb::own_setting) answer_in_place(op);
+    if (statement) note_place(*op.plan);
     return;
   }
   raw_ = false;   // the server keeps its copy for others; closing a name that does not exist is no error
@@ -433,6 +445,7 @@ void Session::plan_execute(Op& op, ByteView body) {
     return refuse({sqlstate::kFeatureNotSupported, concat("portal \"", execute->portal, "\" over several shards was closed by the Sync behind it"),
                    "Fetch all its rows before the Sync, or use LIMIT and OFFSET."});
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
+  if (op.plan->verb == Verb::own_setting) answer_in_place(op);
 }
 
 // ---- what the statements together need ----
@@ -442,6 +455,12 @@ void Session::use_shard(schema::ShardId shard) {
   if (decision_.shard && *decision_.shard != shard) return spread_out();
   if (was_held() && server_ && server_shard_ != shard) return spread_out();
   decision_.shard = shard;
+}
+
+// A string of several statements that begins the transaction's second shard is run statement by statement.
+void Session::use_shard_of(const Plan& plan, const router::Arguments& arguments, schema::ShardId shard) {
+  use_shard(shard);
+  if (decision_.scatter && !decision_.error && may_run_in_parts(plan)) count_in_parts(arguments.sql);
 }
 
 // The batch needs several servers. What has run already must be able to become a part of one transaction with it.
@@ -478,10 +497,11 @@ bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
 
 void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
   decision_.runs = true;
-  decision_.read_only &= plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty;
+  decision_.read_only &= (plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty) && !plan.primary;
   decision_.writes |= may_write(plan);
   if (!is_tracked(plan.verb)) decision_.effects.add(plan.effects);
   note_channels(plan);
+  if (auto against = against_hints(plan)) return refuse(std::move(*against));
   if (mode_ == config::PoolMode::statement && plan.verb == Verb::begin)   // one within a text is seen when it is over: on_ready_for_query
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
@@ -495,21 +515,23 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     count_refusal(plan, *plan.refusal, arguments->sql);
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
-  if (plan.target != Target::keyed) note_scope(plan, nullptr);
+  if (spread_ && may_run_in_parts(plan)) return count_in_parts(arguments->sql);
+  if (plan.target != Target::keyed && plan.target != Target::named) note_scope(plan, nullptr);
   switch (plan.target) {
     case Target::transaction:
     case Target::no_table:
     case Target::any: return count_route(plan, {});
-    case Target::home: count_route(plan, {}); return use_shard(schema::kHomeShard);
-    case Target::refused: return refuse(*plan.refusal);
+    case Target::home: count_route(plan, {}); return use_shard_of(plan, *arguments, schema::kHomeShard);
+    case Target::refused: return may_run_in_parts(plan) ? count_in_parts(arguments->sql) : refuse(*plan.refusal);
+    case Target::named:
     case Target::scatter:
     case Target::keyed: break;
   }
   const auto route = database_->router->resolve(plan, *arguments);
-  if (!route) return refuse(route.error());
+  if (!route) return may_run_in_parts(plan) ? count_in_parts(arguments->sql) : refuse(route.error());
   count_route(plan, *route);
   if (!route->shards.empty()) return count_in_scattered(plan, *arguments);
-  use_shard(route->shard);
+  use_shard_of(plan, *arguments, route->shard);
   note_scope(plan, &*route);
 }
 

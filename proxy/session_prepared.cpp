@@ -8,6 +8,7 @@
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
+#include "proxy/scatter_checks.hpp"
 #include "proxy/session.hpp"
 #include "router/scatter_plan.hpp"
 
@@ -22,8 +23,6 @@ using Kind = PreparedUse::Kind;
 
 namespace {
 
-constexpr std::uint32_t kFirstUserType = 16384;   // FirstNormalObjectId
-
 Error unknown_statement(std::string_view name) {
   return {sqlstate::kInvalidStatementName, concat("prepared statement \"", name, "\" does not exist")};
 }
@@ -35,13 +34,6 @@ Error duplicate_statement(std::string_view name) {
 Error not_readable() {
   return {sqlstate::kFeatureNotSupported, "the name of a prepared statement is written in a way that Weir does not read",
           "Write it as a plain word or in double quotes, and a function's BEGIN ATOMIC body in a string of its own."};
-}
-
-// Characters as a server counts them in UTF-8.
-std::size_t characters(std::string_view text) {
-  std::size_t n = 0;
-  for (const char c : text) n += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  return n;
 }
 
 std::string as_literal(std::string_view text) {
@@ -134,7 +126,7 @@ void Session::plan_prepare(Op& op, std::string_view sql) {
     unresolved_types_ = true;
   }
   op.prepared = std::make_unique<PreparedText>();
-  op.prepared->edits.push_back({0, 0, static_cast<std::ptrdiff_t>(characters(sql.substr(0, place.query.offset)))});
+  op.prepared->edits.push_back({0, 0, static_cast<std::ptrdiff_t>(characters_in(sql.substr(0, place.query.offset)))});
   op.statement = statement;
   op.name = name;
   names_.add(name, {op.statement, op.interned});
@@ -244,8 +236,8 @@ bool Session::name_on_server(Op& op, std::string_view sql) {
     if (!use.interned) continue;
     text->sql += sql.substr(at, place.name.offset - at);
     const std::string name = server_statement_name(use.interned->id);
-    const auto shift = static_cast<std::ptrdiff_t>(characters(place.name.in(sql))) - static_cast<std::ptrdiff_t>(name.size());
-    text->edits.push_back({characters(text->sql), name.size(), shift});
+    const auto shift = static_cast<std::ptrdiff_t>(characters_in(place.name.in(sql))) - static_cast<std::ptrdiff_t>(name.size());
+    text->edits.push_back({characters_in(text->sql), name.size(), shift});
     text->sql += name;
     at = place.name.offset + place.name.size;
   }

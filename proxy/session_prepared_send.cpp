@@ -104,6 +104,9 @@ void Session::on_prepared_complete(const Op& op) {
 void Session::write_local_reply(const Op& op) {
   const std::string_view nothing{};
   switch (op.local) {
+    case kOwnSetting:
+    case kOwnPortal:
+    case kOwnBinaryPortal: return write_own_setting(op, own_);
     case 'C':
       return wire::write_command_complete(own_, op.plan->verb == Verb::prepare      ? "PREPARE"
                                                 : op.plan->verb == Verb::deallocate ? "DEALLOCATE"

@@ -468,6 +468,7 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::execute:
     case Verb::listen:
     case Verb::unlisten:
+    case Verb::own_setting:
     case Verb::unparsable: return;
   }
 }

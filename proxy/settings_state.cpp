@@ -239,6 +239,17 @@ void SessionSettings::start(std::vector<Setting> startup) {
 void SessionSettings::discard_all() {
   committed_ = current_ = startup_;
   savepoints_.clear();
+  if (!route_) return;
+  route_->reset_all();
+  route_->commit();
+}
+
+// It is made where it is first needed: the savepoints that there are already belong to it, too.
+RouteSettings& SessionSettings::make_route() {
+  if (route_) return *route_;
+  route_ = std::make_unique<RouteSettings>();
+  for (const Savepoint& s : savepoints_) route_->savepoint(s.name);
+  return *route_;
 }
 
 namespace {
@@ -289,19 +300,27 @@ std::string SessionSettings::reset_all() {
         lost += concat(s.sql, "\n;");
       }
   current_ = intern_settings(std::move(next));
+  if (route_) route_->reset_all();
   return lost;
 }
 
-void SessionSettings::savepoint(std::string name) { savepoints_.push_back({std::move(name), current_}); }
+void SessionSettings::savepoint(std::string name) {
+  if (route_) route_->savepoint(name);
+  savepoints_.push_back({std::move(name), current_});
+}
 
 std::vector<SessionSettings::Savepoint>::iterator SessionSettings::find_savepoint(std::string_view name) {
   const auto newest = std::find_if(savepoints_.rbegin(), savepoints_.rend(), [&](const auto& s) { return s.name == name; });
   return newest == savepoints_.rend() ? savepoints_.end() : std::prev(newest.base());
 }
 
-void SessionSettings::release(std::string_view name) { savepoints_.erase(find_savepoint(name), savepoints_.end()); }
+void SessionSettings::release(std::string_view name) {
+  if (route_) route_->release(name);
+  savepoints_.erase(find_savepoint(name), savepoints_.end());
+}
 
 void SessionSettings::rollback_to(std::string_view name) {
+  if (route_) route_->rollback_to(name);
   const auto it = find_savepoint(name);
   if (it == savepoints_.end()) return;
   current_ = it->state;
@@ -315,11 +334,13 @@ bool SessionSettings::has_savepoint(std::string_view name) const {
 void SessionSettings::commit() {
   committed_ = current_;
   savepoints_.clear();
+  if (route_) route_->commit();
 }
 
 void SessionSettings::rollback() {
   current_ = committed_;
   savepoints_.clear();
+  if (route_) route_->rollback();
 }
 
 }  // namespace weir::proxy

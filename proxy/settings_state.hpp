@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/strings.hpp"
+#include "proxy/route_settings.hpp"
 
 namespace weir::proxy {
 
@@ -68,6 +69,9 @@ class SessionSettings {
  public:
   // Start-up parameters: RESET goes back to these.
   void start(std::vector<Setting> startup);
+  // weir.shard, weir.key, weir.role: they go through transactions with the others, but no server is told. Null: never set.
+  [[nodiscard]] const RouteSettings* route() const { return route_.get(); }
+  [[nodiscard]] RouteSettings& make_route();
   // DISCARD ALL.
   void discard_all();
 
@@ -100,6 +104,7 @@ class SessionSettings {
   std::vector<Savepoint>::iterator find_savepoint(std::string_view name);
 
   SettingsRef startup_, committed_, current_;
+  std::unique_ptr<RouteSettings> route_;
   std::vector<Savepoint> savepoints_;
 };
 

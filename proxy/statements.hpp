@@ -32,6 +32,7 @@ struct PreparedStatement {
   router::PlanRef observed;             // where it would go; null: nothing is observed
   std::uint64_t generation = 0;         // of the router when it was planned
   SettingsRef planned_for;              // the session settings it was planned under
+  std::uint64_t planned_hints = 0;      // and the version of its RouteSettings; 0: it had none
   bool by_protocol = false;             // of a Parse: keys can be filled in
   FilledRef filled;                     // `sql` and `types` have parameters for keys; null: they are the client's own
 };

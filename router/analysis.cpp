@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "base/strings.hpp"
+#include "router/analysis_hint.hpp"
 #include "router/analysis_statement.hpp"
+#include "router/hint.hpp"
 #include "router/pg_tree.hpp"
 
 namespace weir::router {
@@ -52,6 +54,7 @@ bool join_targets(Target& into, Target part) {
         return 2;
       case Target::home:
         return 3;
+      case Target::named:
       case Target::keyed:
         return 4;
       case Target::scatter:
@@ -63,12 +66,6 @@ bool join_targets(Target& into, Target part) {
   const bool apart = (into == Target::home && part == Target::keyed) || (into == Target::keyed && part == Target::home);
   if (!apart && rank(part) > rank(into)) into = part;
   return !apart;
-}
-
-// Text that begins with a hint, which the lexer keeps in the plan cache's key in exactly this spelling.
-bool has_hint(std::string_view sql) {
-  const auto start = sql.find_first_not_of(" \t\n\r\f\v");
-  return start != std::string_view::npos && sql.substr(start).starts_with("/* weir:");
 }
 
 std::string_view text_of(const RawStmt& raw, std::string_view sql) {
@@ -91,6 +88,11 @@ const schema::Catalog& no_catalog() {
   return *catalog;
 }
 
+Plan hinted(Plan plan, std::string_view statement, const AnalysisInput& input) {
+  place_by_hints(plan, statement, input);
+  return plan;
+}
+
 Plan analyse_text(const AnalysisInput& input) {
   const bool sharded = input.catalog->sharded();
   if (input.sql.find('\0') != std::string_view::npos)
@@ -98,17 +100,25 @@ Plan analyse_text(const AnalysisInput& input) {
                                      "Send text without zero bytes."));
   const pg::ParsedText parsed{std::string(input.sql)};
   if (!parsed.ok())
-    return unparsable(
+    return hinted(unparsable(
         sharded, Error(sqlstate::kFeatureNotSupported, concat("the statement is not understood: ", parsed.error()),
-                       "Weir reads SQL as PostgreSQL 15 does. If a newer server accepts this, run it there directly."));
+                       "Weir reads SQL as PostgreSQL 15 does. If a newer server accepts this, run it there directly.")), input.sql, input);
   const auto statements = parsed.statements();
-  if (statements.empty()) return empty_plan(sharded);
-  if (statements.size() == 1) return analyse_statement(statements[0]->stmt, text_of(*statements[0], input.sql), input);
+  if (statements.empty()) return hinted(empty_plan(sharded), input.sql, input);
+  if (statements.size() == 1)
+    return hinted(analyse_statement(statements[0]->stmt, text_of(*statements[0], input.sql), input), input.sql, input);
   std::vector<Plan> plans;
   AnalysisInput part = input;
   part.alone = false;
-  for (const RawStmt* raw : statements) plans.push_back(analyse_statement(raw->stmt, text_of(*raw, input.sql), part));
-  return combine(std::move(plans), sharded);
+  std::size_t hints = 0;
+  for (const RawStmt* raw : statements) {
+    const std::string_view text = text_of(*raw, input.sql);
+    plans.push_back(hinted(analyse_statement(raw->stmt, text, part), text, part));
+    hints += count_hints(text);
+  }
+  Plan all = combine(std::move(plans), sharded);
+  if (hints == count_hints(input.sql)) return all;
+  return hinted(std::move(all), input.sql, input);   // one stands behind the last statement: that is an error
 }
 
 }  // namespace
@@ -122,11 +132,30 @@ bool is_channel_step(Verb verb) {
 
 }  // namespace
 
+namespace {
+
+// What hints and settings of Weir's own ask for, where a string of several statements runs as a whole.
+std::optional<Error> against_hints(Plan& all, const Plan& part) {
+  constexpr const char* kAlone = "Send its statements one by one.";
+  if (part.verb == Verb::own_setting)
+    return Error(sqlstate::kFeatureNotSupported, concat(part.setting, " in one string with other statements"), kAlone);
+  if (part.hinted && part.refusal) return part.refusal;
+  const bool elsewhere = part.target == Target::keyed || part.target == Target::home;
+  const bool first = all.target == Target::transaction || all.target == Target::no_table || all.target == Target::any;
+  const bool differs = part.target == Target::named ? (all.named ? all.named != part.named : !first) : elsewhere && all.named;
+  if (part.named) all.named = part.named;
+  if (!differs) return std::nullopt;
+  return Error(sqlstate::kFeatureNotSupported, "hints that name one place for some statements of a string of several", kAlone);
+}
+
+}  // namespace
+
 Plan combine(std::vector<Plan> plans, bool sharded) {
   Plan all;
   all.verb = Verb::multi;
   all.target = Target::transaction;
   all.read_only = true;
+  std::optional<Error> of_hints;
   for (std::size_t i = 0; i < plans.size(); ++i) {
     Plan& plan = plans[i];
     if (plan.verb == Verb::unparsable) return std::move(plan);
@@ -141,6 +170,9 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
     if (sharded && (plan.verb == Verb::set || plan.verb == Verb::reset || plan.verb == Verb::reset_all) && !all.refusal)
       all.refusal = Error(sqlstate::kFeatureNotSupported, "SET or RESET in one string with other statements",
                           "Send it alone: Weir gives the setting to every shard.");
+    all.hinted |= plan.hinted;
+    all.primary |= plan.primary;
+    if (auto against = against_hints(all, plan); against && !of_hints) of_hints = std::move(against);
     if (!join_targets(all.target, plan.target) && !all.refusal)
       all.refusal = Error(sqlstate::kFeatureNotSupported,
                           "one string of several statements names sharded tables and what is on the home shard only",
@@ -152,6 +184,7 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
     all.target = Target::home;
     all.refusal.reset();
   }
+  if (of_hints) all.refusal = std::move(of_hints);
   if (all.refusal) {
     all.target = Target::refused;
     all.bindings.clear();
@@ -164,13 +197,6 @@ Plan analyse(const AnalysisInput& input) {
   AnalysisInput known = input;
   if (known.catalog == nullptr) known.catalog = &no_catalog();
   Plan plan = analyse_text(known);
-  if (known.catalog->sharded() && has_hint(known.sql)) {
-    plan.target = Target::refused;
-    plan.bindings.clear();
-    plan.scatter.reset();
-    plan.refusal = Error(sqlstate::kFeatureNotSupported, "hints in a comment (/* weir: ... */) are not understood yet",
-                         "They come with a later version; take the comment away, and bind the key in the statement.");
-  }
   plan.literals = static_cast<std::uint16_t>(std::min<std::size_t>(input.literals.size(), 65535));
   return plan;
 }

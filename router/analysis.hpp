@@ -19,6 +19,7 @@ struct AnalysisInput {
   std::span<const std::uint32_t> declared;  // Parse's parameter types
   const schema::Catalog* catalog = nullptr;
   std::vector<std::string> search_path;  // parsed; never empty
+  std::string_view hints{};  // of the session (router/hint.hpp)
   bool alone = true;  // the text is one statement, as far as that is known; only such a one is planned over several shards
 };
 

@@ -6,8 +6,10 @@
 #include "base/strings.hpp"
 #include "router/analysis_bind.hpp"
 #include "router/analysis_copy.hpp"
+#include "router/analysis_hint.hpp"
 #include "router/analysis_survey.hpp"
 #include "router/classify.hpp"
+#include "router/explain_options.hpp"
 #include "router/scatter_planner.hpp"
 #include "router/write_planner.hpp"
 #include "router/write_schema.hpp"
@@ -28,12 +30,13 @@ bool is_query(const Node* node) {
 class StatementAnalysis {
  public:
   StatementAnalysis(Node* stmt, std::string_view sql, const AnalysisInput& input)
-      : stmt_(stmt), sql_(sql), input_(input), utility_(parts_of(stmt)) {}
+      : stmt_(stmt), sql_(sql), input_(input), utility_(parts_of(stmt)), select_(select_of(stmt)) {}
 
   Plan run();
 
  private:
   static Utility parts_of(Node* stmt);
+  static SelectStmt* select_of(Node* stmt);
   void look();
   void describe(Plan& plan) const;
   void place(Plan& plan) const;
@@ -49,6 +52,7 @@ class StatementAnalysis {
   [[nodiscard]] bool copies_listed_table() const;
   void place_copy(Plan& plan) const;
   void scatter_keyed(Plan& plan) const;
+  bool explain(Plan& plan) const;
   [[nodiscard]] std::optional<Error> against_unlisted() const;
   [[nodiscard]] std::optional<Error> against_data_readers() const;
   [[nodiscard]] std::optional<Error> against_utility() const;
@@ -59,6 +63,7 @@ class StatementAnalysis {
   std::string_view sql_;
   const AnalysisInput& input_;
   Utility utility_;
+  SelectStmt* select_;   // the statement, or what it explains; null: no SELECT
   Survey survey_;
   std::optional<Binder> binder_;
 };
@@ -72,6 +77,11 @@ Utility StatementAnalysis::parts_of(Node* stmt) {
   query.may_read_only = true;
   query.verb = Verb::query;
   return query;
+}
+
+SelectStmt* StatementAnalysis::select_of(Node* stmt) {
+  if (auto* explain = pg::as<ExplainStmt>(stmt, T_ExplainStmt)) stmt = explain->query;
+  return pg::as<SelectStmt>(stmt, T_SelectStmt);
 }
 
 void StatementAnalysis::look() {
@@ -137,7 +147,9 @@ void StatementAnalysis::describe(Plan& plan) const {
 
 void StatementAnalysis::place(Plan& plan) const {
   if (!input_.catalog->sharded()) {
-    plan.target = Target::home;
+    plan.target = survey_.own_setting ? Target::refused : Target::home;
+    if (survey_.own_setting)
+      plan.refusal = refused("set_config() of a setting of Weir's own", "Use SET or SET LOCAL: no server knows these settings.");
     return;
   }
   if (place_schema(plan)) return;
@@ -226,7 +238,7 @@ void StatementAnalysis::place_copy(Plan& plan) const {
 
 // The statement, or the query that it copies to the client.
 SelectStmt* StatementAnalysis::query_to_scatter() const {
-  if (auto* select = pg::as<SelectStmt>(stmt_, T_SelectStmt)) return select;
+  if (select_ != nullptr) return select_;
   const auto* copy = pg::as<CopyStmt>(stmt_, T_CopyStmt);
   return copy != nullptr && utility_.verb == Verb::copy_to ? pg::as<SelectStmt>(copy->query, T_SelectStmt) : nullptr;
 }
@@ -256,6 +268,7 @@ bool StatementAnalysis::scatter(Plan& plan, const Error& one_shard) const {
     return false;
   }
   ScatterAnswer answer = plan_over_shards(one_shard, writes);
+  if (answer.plan != nullptr && !explain(plan)) return false;
   if (answer.plan == nullptr) {
     plan.refusal = against_mixing() ? one_shard : answer.refusal;
     return false;
@@ -293,6 +306,22 @@ void StatementAnalysis::scatter_keyed(Plan& plan) const {
   ScatterAnswer answer = plan_over_shards(one_shard, writes);
   plan.scatter = std::move(answer.plan);
   if (writes) plan.apart = std::move(answer.refusal);
+  if (plan.scatter == nullptr || explain(plan)) return;
+  plan.scatter.reset();   // the refusal matters where the keys do lie on several shards only
+  plan.refusal.reset();
+}
+
+// Of EXPLAIN: how. False: it cannot be done of several shards, and plan.refusal says why.
+bool StatementAnalysis::explain(Plan& plan) const {
+  const auto* stmt = pg::as<ExplainStmt>(stmt_, T_ExplainStmt);
+  if (stmt == nullptr) return true;
+  auto how = explain_plan(*stmt);
+  if (!how) {
+    plan.refusal = how.take_error();
+    return false;
+  }
+  plan.explain = std::make_shared<const ExplainPlan>(std::move(*how));
+  return true;
 }
 
 void StatementAnalysis::place_query(Plan& plan) const {
@@ -405,7 +434,7 @@ std::optional<Error> StatementAnalysis::against_mixing() const {
 }
 
 // Statements of one session or transaction: their place is the session's affair, but for a few.
-void place_control(const Node* stmt, std::string_view sql, bool sharded, Plan& plan) {
+void place_control(const Node* stmt, bool sharded, Plan& plan) {
   if (!sharded) {
     if (plan.target == Target::no_table) plan.target = Target::home;
     return;
@@ -414,9 +443,6 @@ void place_control(const Node* stmt, std::string_view sql, bool sharded, Plan& p
   if (transaction != nullptr && plan.verb == Verb::utility) {
     plan.refusal = refused("two-phase commit by the client cannot be routed",
                            "Use COMMIT: Weir makes transactions over several shards atomic by itself.");
-  } else if (plan.setting.starts_with("weir.") && pg::is(stmt, T_VariableSetStmt)) {
-    plan.refusal = refused(concat(construct_of(sql), " ", plan.setting, " is not understood yet"),
-                           "Settings of Weir's own come with a later version; bind the key in the statement.");
   }
   if (plan.refusal) plan.target = Target::refused;
 }
@@ -435,8 +461,9 @@ Plan unparsable(bool sharded, Error why) {
 
 Plan analyse_statement(Node* stmt, std::string_view sql, const AnalysisInput& input) {
   Plan plan;
+  if (classify_own_setting(stmt, *input.catalog, plan)) return plan;
   if (!classify_control(stmt, plan)) return StatementAnalysis(stmt, sql, input).run();
-  place_control(stmt, sql, input.catalog->sharded(), plan);
+  place_control(stmt, input.catalog->sharded(), plan);
   return plan;
 }
 

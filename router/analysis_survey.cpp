@@ -42,6 +42,11 @@ bool leaves_reading_alone(const FuncCall& call) {
          setting != "session_authorization" && !setting.starts_with("weir.");
 }
 
+bool names_weirs_own(const FuncCall& call) {
+  const auto* name = pg::as<A_Const>(name_argument(call), T_A_Const);
+  return name != nullptr && !name->isnull && name->val.node.type == T_String && ascii_lower(pg::text(name->val.sval.sval)).starts_with("weir.");
+}
+
 class Surveyor {
  public:
   Surveyor(const schema::Catalog& catalog, Survey& out) : catalog_(catalog), out_(out) {}
@@ -95,6 +100,7 @@ void Surveyor::run(Node* root) {
 }
 
 void Surveyor::set_config(const FuncCall& call) {
+  out_.own_setting |= names_weirs_own(call);
   out_.unread_setting |= !leaves_reading_alone(call);
   if (!sets_for_session(call)) {
     out_.effects.sets_locally = true;

@@ -31,6 +31,7 @@ struct Survey {
   bool home = false;      // calls a built-in whose state is the home shard's
   std::string home_function;
   bool unread_setting = false;      // set_config(...) of what may change how the router must read statements
+  bool own_setting = false;         // set_config('weir. ...', ...)
   std::string reads_data;           // a function that may read sharded tables; empty: none
   bool reads_data_unknown = false;  // ... because the catalog does not know it
   Effects effects;                  // of functions, operators and types

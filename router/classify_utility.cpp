@@ -205,7 +205,7 @@ void explain(Utility& u, const ExplainStmt& stmt) {
     u.verb = analyze && stmt.query->type != T_SelectStmt ? Verb::dml : Verb::query;
   }
   if (u.verb != Verb::dml) u.verb = Verb::query;
-  u.may_read_only = !analyze && is_query(stmt.query);
+  u.may_read_only = is_query(stmt.query) && (!analyze || stmt.query->type == T_SelectStmt);
 }
 
 void declare(Utility& u, const DeclareCursorStmt& stmt) {

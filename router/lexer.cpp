@@ -406,7 +406,9 @@ class Lifter {
   }
 
   void line_comment() {
+    const std::uint8_t* from = at_;
     while (at_ < end_ && *at_ != '\n' && *at_ != '\r') ++at_;
+    if (is_hint(from)) hint(from);
   }
 
   void block_comment() {
@@ -417,7 +419,7 @@ class Lifter {
     if (is_hint(from)) hint(from);
   }
 
-  // "/*", blanks, "weir" in any case: more than what counts as a hint, so none is missed.
+  // "/*" or "--", blanks, "weir" in any case: more than what counts as a hint, so none is missed.
   [[nodiscard]] bool is_hint(const std::uint8_t* from) const {
     from += 2;
     while (from < at_ && kKinds[*from] == Kind::blank) ++from;

@@ -28,7 +28,7 @@ struct Lifted {
 // Lifts `sql`. Kept in the key with their values: ordinals of ORDER BY / GROUP BY / DISTINCT ON, type modifiers,
 // strings given to functions and types that are not known to be plain computations (nextval, set_config, query_to_xml,
 // regclass ...), everything in utility statements, in EXPLAIN and in strings of several statements, and comments that
-// begin "/* weir:". Other comments and blanks are dropped; unquoted identifiers are folded as PostgreSQL does in UTF8.
+// begin with "weir:". Other comments and blanks are dropped; unquoted identifiers are folded as PostgreSQL does in UTF8.
 // Not certain: NUL bytes, anything unterminated, U& strings and names, string continuation over lines, junk after a
 // number, a comment behind a minus, backslashes while standard_conforming_strings is off, nesting deeper than 128, keys
 // over kMaxKeyBytes.

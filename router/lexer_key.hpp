@@ -8,7 +8,7 @@
 //   ::  :=                                    kTypecast, kColonEquals
 //   literal      kLifted + its LiteralClass   one byte, the value is left out
 //   literal      kKept, raw text, 0           (a statement holds no 0 byte)
-//   hint         kHint, raw text, 0           "/* weir: ... */"
+//   hint         kHint, raw text, 0           "/* weir: ... */", and "-- weir: ..." as well
 #pragma once
 
 #include <cstdint>

@@ -50,6 +50,8 @@ std::string_view name_of(Verb verb) noexcept {
       return "listen";
     case Verb::unlisten:
       return "unlisten";
+    case Verb::own_setting:
+      return "own setting";
     case Verb::utility:
       return "utility";
     case Verb::multi:

@@ -45,6 +45,7 @@ enum class Verb : std::uint8_t {
   execute,          // EXECUTE; EXPLAIN EXECUTE is a query, CREATE TABLE AS EXECUTE a utility, both with Plan::prepared
   listen,           // LISTEN; Plan::setting is the channel
   unlisten,         // UNLISTEN; Plan::setting is the channel, empty: all
+  own_setting,      // SET, RESET or SHOW of weir.shard, weir.key, weir.role: Plan::own; the proxy answers it
   utility,          // everything else that parses: DDL, NOTIFY, DECLARE, LOCK, DO, CALL ...
   multi,            // several statements in one string
   unparsable,       // the parser rejects it (Plan::refusal says why, for sharded databases)
@@ -134,11 +135,26 @@ struct ChannelStep {
   std::uint32_t statement = 0;                 // which one of several in a string
 };
 
+// Where hints say that a statement runs (router/hint.hpp): an assertion of the user's.
+struct NamedPlace {
+  std::optional<schema::ShardId> shard;
+  std::optional<schema::KeyValue> key;         // on its shard; both must be the same one
+  bool operator==(const NamedPlace&) const = default;
+};
+
+// A setting of Weir's own: Plan::setting is its name.
+struct OwnSetting {
+  enum class Kind : std::uint8_t { set, set_local, reset, show };
+  Kind kind = Kind::show;
+  std::string value{};                         // set, set_local; empty: as if it had never been set
+};
+
 enum class Target : std::uint8_t {
   transaction,   // transaction control and SET: no shard of its own; the session decides
   home,          // the home shard
   no_table,      // touches no table (SELECT 1): the home shard; inside a transaction, its shard
   any,           // only reference tables are read: any shard
+  named,         // the shard that a hint names, `named`: there, and only there
   keyed,         // the shard of its bindings; several: `scatter` says how, if it can be done
   scatter,       // every shard, as `scatter` says
   refused,       // `refusal`
@@ -146,6 +162,7 @@ enum class Target : std::uint8_t {
 
 struct ScatterPlan;  // router/scatter_plan.hpp
 struct KeyFill;      // router/key_fill.hpp
+struct ExplainPlan;  // router/explain.hpp
 
 struct Plan {
   Verb verb = Verb::empty;
@@ -159,7 +176,11 @@ struct Plan {
   std::uint16_t literals = 0;   // how many were lifted
   std::uint16_t parameters = 0; // highest $n
   std::string setting;          // SET/RESET: the parameter's name, lower case; DEALLOCATE/SAVEPOINT: the name
-  std::vector<Binding> bindings;
+  std::vector<Binding> bindings;  // Target::named: keys of new rows, which must not belong elsewhere
+  std::optional<NamedPlace> named;
+  std::optional<OwnSetting> own;
+  bool hinted = false;          // a comment of the text is a hint, or it is an own_setting: for users with route_hints
+  bool primary = false;         // a hint: reads, too, run on the primary
   std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order
   std::vector<ChannelStep> channels; // in the text's order
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
@@ -167,6 +188,7 @@ struct Plan {
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard
   std::shared_ptr<const KeyFill> fill;   // refused as it stands, but its missing keys can be given; else null
   std::optional<Error> apart;   // Target::keyed without `scatter`: why its keys must lie on one shard, if that takes saying
+  std::shared_ptr<const ExplainPlan> explain;  // with `scatter`: its parts are explained; null: they are run
   std::vector<std::string> why; // one sentence a decision, for `weirctl route`
 };
 using PlanRef = std::shared_ptr<const Plan>;

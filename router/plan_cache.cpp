@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "router/explain.hpp"
 #include "router/key_fill.hpp"
 #include "router/scatter_plan.hpp"
 
@@ -38,6 +39,7 @@ std::size_t size_of(const Plan& plan) noexcept {
     bytes +=
         size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
   if (plan.fill) bytes += sizeof(KeyFill) + size_of_text(plan.fill->column);
+  bytes += plan.explain ? sizeof(ExplainPlan) + plan.explain->prefix.size() + plan.explain->finish_prefix.size() : 0;
   return bytes + (plan.scatter ? size_of(*plan.scatter) : 0);
 }
 

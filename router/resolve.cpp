@@ -85,6 +85,24 @@ class Resolver {
     return shards;
   }
 
+  // A hint's shard. What the statement's own keys say is not asked, but for new rows that would be lost there.
+  Result<Route> named() {
+    const NamedPlace& place = *plan_.named;
+    Route route;
+    if (place.key) {
+      if (const auto doubt = doubt_about_text(*place.key)) return contradiction(concat("the key of a hint is ", *doubt));
+      route.shard = map_.shard_of(*place.key);
+    }
+    if (place.shard && place.key && *place.shard != route.shard)
+      return contradiction(concat("key ", place.key->str(), " is not on the shard that the hints name"));
+    if (place.shard) route.shard = *place.shard;
+    if (plan_.bindings.empty()) return route;
+    const auto rows = keyed();
+    if (rows && rows->shard == route.shard && rows->shards.empty()) return route;
+    if (!rows && several_on_ == nullptr) return route;
+    return contradiction(concat("a new row of table ", plan_.bindings.front().table, " belongs to another shard than a hint names"));
+  }
+
   Result<Route> keyed() {
     for (const Binding& binding : plan_.bindings) {
       binding_ = &binding;
@@ -213,7 +231,7 @@ class Resolver {
 
   Result<void> land(const KeySource& source, const KeyValue& key) {
     if (key.is_text())
-      if (const auto doubt = doubt_about(source, key.text())) return unreadable(source, *doubt);
+      if (const auto doubt = doubt_about(source, key)) return unreadable(source, *doubt);
     const std::uint32_t bucket = map_.bucket(key);
     const ShardId shard = map_.shard_of_bucket(bucket);
     if (rows_ != nullptr) rows_->push_back(shard);
@@ -228,13 +246,20 @@ class Resolver {
   }
 
   // Why the server may store or compare another text than this one.
-  [[nodiscard]] std::optional<std::string_view> doubt_about(const KeySource& source, std::string_view text) const {
-    if (source.max_length != 0 && text.size() > source.max_length && text.ends_with(' '))
+  [[nodiscard]] std::optional<std::string_view> doubt_about(const KeySource& source, const KeyValue& key) const {
+    if (source.max_length != 0 && key.text().size() > source.max_length && key.text().ends_with(' '))
       return "a text with blanks at its end that the column may cut off";
+    return doubt_about_text(key);
+  }
+
+  [[nodiscard]] std::optional<std::string_view> doubt_about_text(const KeyValue& key) const {
     const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
-    if (!arguments_.server_encoding && !std::all_of(text.begin(), text.end(), is_ascii))
-      return "a non-ASCII text while client_encoding is not the server's";
-    return std::nullopt;
+    if (arguments_.server_encoding || !key.is_text() || std::all_of(key.text().begin(), key.text().end(), is_ascii)) return std::nullopt;
+    return "a non-ASCII text while client_encoding is not the server's";
+  }
+
+  static Error contradiction(std::string message) {
+    return Error(sqlstate::kInvalidParameter, std::move(message), "Hints and keys must name one shard; weirctl route shows where a key lies.");
   }
 
   void land_elsewhere(ShardId shard) {
@@ -308,6 +333,8 @@ Result<Route> resolve(const Plan& plan, const Arguments& arguments, const schema
       return Route{};
     case Target::any:
       return Route{schema::kHomeShard, true, std::nullopt, {}};
+    case Target::named:
+      return Resolver(plan, arguments, map).named();
     case Target::keyed:
       return Resolver(plan, arguments, map).keyed();
     case Target::scatter:

@@ -6,6 +6,7 @@
 
 #include "base/strings.hpp"
 #include "router/analysis.hpp"
+#include "router/hint.hpp"
 #include "router/key_hash.hpp"
 #include "router/lexer.hpp"
 #include "router/search_path.hpp"
@@ -17,13 +18,16 @@ namespace {
 using Declared = std::span<const std::uint32_t>;
 
 // What is not even analysed: in a plain database the server judges it, on a connection that nobody else gets.
-PlanRef unread(const schema::Catalog& catalog, Error why) {
+PlanRef unread(const schema::Catalog& catalog, Error why, bool hinted = false) {
+  if (hinted) why.code = sqlstate::kSyntaxError;   // no server is asked what it thinks of it
   Plan plan;
   plan.verb = Verb::unparsable;
   plan.target = catalog.sharded() ? Target::refused : Target::home;
   plan.effects.taints = plan.effects.pins = true;
   plan.why.push_back(why.message);
   plan.refusal = std::move(why);
+  plan.hinted = hinted;
+  if (hinted) plan.target = Target::refused;
   return std::make_shared<const Plan>(std::move(plan));
 }
 
@@ -63,8 +67,10 @@ struct Router::Impl {
   bool add_context(Declared declared, const SessionContext& session) {
     const std::uint32_t sizes[] = {static_cast<std::uint32_t>(declared.size()),
                                    static_cast<std::uint32_t>(session.search_path.size()),
-                                   static_cast<std::uint32_t>(session.user.size())};
-    const std::size_t size = declared.size_bytes() + session.search_path.size() + session.user.size() + sizeof sizes;
+                                   static_cast<std::uint32_t>(session.user.size()),
+                                   static_cast<std::uint32_t>(session.hints.size())};
+    const std::size_t size = declared.size_bytes() + session.search_path.size() + session.user.size() +
+                             session.hints.size() + sizeof sizes;
     if (size > kMaxKeyBytes) return false;
     const std::size_t tokens = lifted.key.size();
     lifted.key.resize(tokens + size + kHashPadding);
@@ -73,6 +79,7 @@ struct Router::Impl {
     append(out, declared.data(), declared.size_bytes());
     append(out, session.search_path.data(), session.search_path.size());
     append(out, session.user.data(), session.user.size());
+    append(out, session.hints.data(), session.hints.size());
     append(out, sizes, sizeof sizes);
     std::memset(out, 0, kHashPadding);
     hash = multiply_fold(lifted.hash ^ hash_padded(context, size, hash_seed()), hash_seed().c);
@@ -105,11 +112,11 @@ void Router::update(std::shared_ptr<const schema::Catalog> catalog, std::shared_
 }
 
 Planned Router::plan(std::string_view sql, Declared declared, const SessionContext& session) {
-  if (sql.size() > impl_->settings.max_statement) return {too_long(sql.size()), {}};
+  if (sql.size() > impl_->settings.max_statement) return {too_long(sql), {}};
   if (!session.standard_conforming_strings || !session.ascii_safe_encoding)
     return {parse(sql, {}, declared, session), {}};
   Lifted& lifted = impl_->lifted;
-  const TextCache::Context context{declared, session.search_path, session.user};
+  const TextCache::Context context{declared, session.search_path, session.user, session.hints};
   if (const PlanRef* known = impl_->texts.find(sql, context, lifted.literals)) {
     impl_->cache.count_hit();
     return {*known, lifted.literals};
@@ -129,7 +136,7 @@ Planned Router::plan(std::string_view sql, Declared declared, const SessionConte
 
 PlanRef Router::parse(std::string_view sql, std::span<const Literal> literals, Declared declared,
                       const SessionContext& session) const {
-  if (auto error = misread(sql, session)) return unread(*catalog_, std::move(*error));
+  if (auto error = misread(sql, session)) return unread(*catalog_, std::move(*error), count_hints(sql) > 0);
   AnalysisInput input{sql, literals, declared, catalog_.get(), catalog_->default_search_path()};
   if (!session.search_path.empty()) {
     auto path = parse_search_path(session.search_path);
@@ -140,16 +147,18 @@ PlanRef Router::parse(std::string_view sql, std::span<const Literal> literals, D
     input.search_path = std::move(*path);
   }
   expand_user(input.search_path, session.user);
+  input.hints = session.hints;
   Plan plan = analyse(input);
   plan.literals = static_cast<std::uint16_t>(literals.size());
   return std::make_shared<const Plan>(std::move(plan));
 }
 
-PlanRef Router::too_long(std::size_t size) const {
+PlanRef Router::too_long(std::string_view sql) const {
   return unread(*catalog_, Error(sqlstate::kProgramLimit,
-                                 concat("the statement has ", std::to_string(size), " bytes; at most ",
+                                 concat("the statement has ", std::to_string(sql.size()), " bytes; at most ",
                                         std::to_string(impl_->settings.max_statement), " are read for routing"),
-                                 "send smaller statements, or load the rows with COPY"));
+                                 "send smaller statements, or load the rows with COPY"),
+                count_hints(sql) > 0);
 }
 
 }  // namespace weir::router

@@ -28,6 +28,7 @@ struct SessionContext {
   bool standard_conforming_strings = true;
   bool ascii_safe_encoding = true;        // client_encoding is UTF8 or single-byte
   std::string_view user;                  // the role statements run as: what "$user" in a search_path means
+  std::string_view hints;                 // weir.shard, weir.key and weir.role of the session, as words_of(Hint)
 };
 
 // A plan and where this text's literals stand. `literals` lasts until the next call of plan().
@@ -66,7 +67,7 @@ class Router {
   struct Impl;
   PlanRef parse(std::string_view sql, std::span<const Literal> literals, std::span<const std::uint32_t> declared,
                 const SessionContext& session) const;
-  [[nodiscard]] PlanRef too_long(std::size_t size) const;
+  [[nodiscard]] PlanRef too_long(std::string_view sql) const;
 
   std::shared_ptr<const schema::Catalog> catalog_;
   std::shared_ptr<const schema::BucketMap> map_;

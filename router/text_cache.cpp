@@ -78,7 +78,7 @@ const PlanRef* TextCache::find(std::string_view sql, const Context& context, std
   Set& set = sets_[set_of(sql)];
   for (std::size_t i = 0; i < kWays && set.ways[i].plan; ++i) {
     const Entry& entry = set.ways[i];
-    if (!matches(entry, sql, literals) || entry.search_path != context.search_path || entry.user != context.user ||
+    if (!matches(entry, sql, literals) || entry.search_path != context.search_path || entry.user != context.user || entry.hints != context.hints ||
         !std::equal(entry.declared.begin(), entry.declared.end(), context.declared.begin(), context.declared.end()))
       continue;
     return &entry.plan;
@@ -87,7 +87,7 @@ const PlanRef* TextCache::find(std::string_view sql, const Context& context, std
 }
 
 void TextCache::remember(std::string_view sql, const Context& context, std::span<const Literal> literals, const PlanRef& plan) {
-  const std::size_t bytes = sql.size() + context.declared.size_bytes() + context.search_path.size() + context.user.size();
+  const std::size_t bytes = sql.size() + context.declared.size_bytes() + context.search_path.size() + context.user.size() + context.hints.size();
   if (sql.size() < kMinBytes || bytes > kMaxBytes || sql.find('\0') != std::string_view::npos) return;
   for (const Literal& literal : literals)
     if (!is_plain(sql, literal)) return;
@@ -100,7 +100,7 @@ void TextCache::remember(std::string_view sql, const Context& context, std::span
     place = set.newcomers / kNewcomersPerPlace % kWays;
   }
   set.ways[place] = {plan, std::string(sql), {literals.begin(), literals.end()}, {context.declared.begin(), context.declared.end()},
-                     std::string(context.search_path), std::string(context.user)};
+                     std::string(context.search_path), std::string(context.user), std::string(context.hints)};
 }
 
 void TextCache::clear() { sets_.clear(); }

@@ -27,7 +27,7 @@ class TextCache {
   // What else a plan depends on.
   struct Context {
     std::span<const std::uint32_t> declared;
-    std::string_view search_path, user;
+    std::string_view search_path, user, hints;
   };
 
   // The plan of `sql`, and in `literals` where its literals stand; nullptr: not known. Does not allocate once `literals` has grown.
@@ -45,7 +45,7 @@ class TextCache {
     std::string sample;
     std::vector<Literal> holes;    // in the sample
     std::vector<std::uint32_t> declared;
-    std::string search_path, user;
+    std::string search_path, user, hints;
   };
   struct Set {
     std::array<Entry, kWays> ways;

@@ -104,6 +104,7 @@ Catalog::Catalog() {
 
 void Catalog::take_sharding(const config::Database& database) {
   sharded_ = database.sharding.has_value();
+  for (const config::Shard& shard : database.shards) shard_names_.push_back(shard.name);
   rejects_unlisted_ = sharded_ && database.sharding->unlisted_tables == config::UnlistedTables::reject;
 }
 

@@ -140,6 +140,8 @@ class Catalog {
   // Raised by every load that changed anything; part of the plan cache's key.
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
   [[nodiscard]] bool sharded() const { return sharded_; }
+  // By ShardId.
+  [[nodiscard]] const std::vector<std::string>& shard_names() const { return shard_names_; }
   // [database.sharding] unlisted_tables = "reject": statements that name a table without a rule are refused.
   [[nodiscard]] bool rejects_unlisted() const { return rejects_unlisted_; }
   // False: built without looking at a database (weirctl route without --connect): tables are known by their
@@ -173,6 +175,7 @@ class Catalog {
   ByName<FunctionFacts> functions_any_;                   // by the bare name
   std::vector<std::string> user_operators_, user_types_;  // sorted
   std::vector<std::string> custom_settings_;
+  std::vector<std::string> shard_names_;
   std::vector<std::string> default_search_path_{"public"};
   std::string encoding_, default_collation_;
   std::uint64_t epoch_ = 0;

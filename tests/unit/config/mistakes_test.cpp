@@ -367,11 +367,11 @@ TEST(Mistakes, TheUsersFileIsAsStrictAsTheOther) {
   EXPECT_THAT(problems_of(plain, "[[users]]\nname = 'a'\n"),
               ElementsAre("users.toml:1: users: unknown key: did you mean \"user\"?"));
   EXPECT_THAT(
-      problems_of(plain, "[[user]]\nname = 'a'\npasword = 'p'\nroute_hints = true\n"),
+      problems_of(plain, "[[user]]\nname = 'a'\npasword = 'p'\nroute_hints = 1\n"),
       ElementsAre(
           HasSubstr("users.toml:1: user.a.password: missing"),
           "users.toml:3: user.a.pasword: unknown key: did you mean \"password\"?",
-          "users.toml:4: user.a.route_hints: true is not supported by this version of Weir: leave the key out"));
+          HasSubstr("users.toml:4: user.a.route_hints: ")));
 }
 
 TEST(Mistakes, SyntaxErrorsAndUnreadableFilesAreReported) {

@@ -22,7 +22,7 @@ inline const TestCatalog& plain_catalog() {
 }
 
 inline Plan plan_of(std::string_view sql, const std::vector<std::uint32_t>& declared = {},
-                    const TestCatalog& catalog = sharded_catalog(), bool lifted = true) {
+                    const TestCatalog& catalog = sharded_catalog(), bool lifted = true, std::string_view hints = {}) {
   Lifted lift_result;
   if (lifted) lift(sql, true, lift_result);
   AnalysisInput input;
@@ -31,6 +31,7 @@ inline Plan plan_of(std::string_view sql, const std::vector<std::uint32_t>& decl
   input.declared = declared;
   input.catalog = &*catalog;
   input.search_path = {"public"};
+  input.hints = hints;
   return analyse(input);
 }
 inline Plan plain(std::string_view sql) { return plan_of(sql, {}, plain_catalog()); }
@@ -66,6 +67,8 @@ inline std::string route(std::string_view sql, const std::vector<std::uint32_t>&
       return "no table";
     case Target::any:
       return "any";
+    case Target::named:
+      return "named";
     case Target::scatter:
       return "scatter: " + plan.scatter->refusal.message;
     case Target::refused:

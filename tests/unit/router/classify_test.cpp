@@ -299,7 +299,7 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
 TEST(Classify, OnlyWhatIsProvenRunsOnAReplica) {
   for (const char* sql :
        {"SELECT 1", "SELECT * FROM orders WHERE lower(status) = 'x'", "WITH a AS (SELECT 1) SELECT * FROM a",
-        "TABLE settings", "VALUES (1)", "SELECT random(), now()", "EXPLAIN SELECT * FROM orders",
+        "TABLE settings", "VALUES (1)", "SELECT random(), now()", "EXPLAIN SELECT * FROM orders", "EXPLAIN ANALYZE SELECT 1",
         "COPY orders TO STDOUT", "COPY (SELECT 1) TO STDOUT", "SELECT * FROM pg_class", "SELECT twice(1)",
         "SELECT * FROM audited", "SELECT * FROM orders WHERE id IN (SELECT id FROM audited)", "COPY audited TO STDOUT",
         "SELECT 1; SELECT 2", "DECLARE c CURSOR FOR SELECT 1", "SELECT EXISTS (SELECT FROM orders)"})
@@ -331,7 +331,7 @@ TEST(Classify, OnlyWhatIsProvenRunsOnAReplica) {
                           "SELECT 1 =#= 2",
                           "SELECT 'x'::checked",
                           "SHOW work_mem",
-                          "EXPLAIN ANALYZE SELECT 1",
+                          "EXPLAIN ANALYZE SELECT touch()",
                           "EXPLAIN DELETE FROM orders",
                           "COPY (DELETE FROM orders RETURNING *) TO STDOUT",
                           "COPY orders FROM STDIN",

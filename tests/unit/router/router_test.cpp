@@ -108,17 +108,19 @@ TEST_F(RouterTest, EveryPartOfTheContextIsInTheKey) {
   (void)router.plan(sql, int4, {});
   (void)router.plan(sql, int8, {});
   (void)router.plan(sql, two, {});
-  SessionContext path, other_path, user, shifted;
+  SessionContext path, other_path, user, shifted, hints;
   path.search_path = "ab";
   other_path.search_path = "b";
   user.user = "ab";
   shifted.search_path = "a";
   shifted.user = "b";
-  for (const SessionContext& session : {path, other_path, user, shifted}) (void)router.plan(sql, {}, session);
-  EXPECT_EQ(analyses, 8);
+  hints.hints = "ab";
+  for (const SessionContext& session : {path, other_path, user, shifted, hints}) (void)router.plan(sql, {}, session);
+  EXPECT_EQ(analyses, 9);
   (void)router.plan(sql, int8, {});
   (void)router.plan(sql, {}, shifted);
-  EXPECT_EQ(analyses, 8);
+  (void)router.plan(sql, {}, hints);
+  EXPECT_EQ(analyses, 9);
 }
 
 TEST_F(RouterTest, DoubtfulTextIsParsedEachTime) {

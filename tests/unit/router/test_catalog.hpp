@@ -28,6 +28,7 @@ class TestCatalog {
   explicit TestCatalog(bool sharded, config::UnlistedTables unlisted = config::UnlistedTables::home, const std::vector<std::string>& filling = {}) {
     if (sharded) database_.sharding.emplace().unlisted_tables = unlisted;
     database_.name = "app";
+    for (const char* name : {"s0", "s1", "s2", "s3"}) database_.shards.emplace_back().name = name;
     list("users", "id"), list("orders", "user_id"), list("works", "user_id"), list("accounts", "name");
     list("docs", "id"), list("tags", "label"), list("countries", ""), list("currencies", "");
     for (config::Table& table : database_.tables) table.fills_key = std::find(filling.begin(), filling.end(), table.name) != filling.end();
