@@ -25,8 +25,8 @@ constexpr Row<Listen> kListen[]{
     row<&Listen::max_clients>("max_clients", {.limits = {.min = 1, .max = 1'000'000}, .unit = "connections"},
                               "Client connections at once; the next one is refused with SQLSTATE 53300."),
     row<&Listen::io>("io", {.reload = Reload::no},
-                     "How the kernel is asked for network I/O. `auto` is `epoll`; `io_uring` needs Linux 6.1 and "
-                     "permission (see performance.md)."),
+                     "How the kernel is asked for network I/O. `auto` is `io_uring` where it works (Linux 6.1, and "
+                     "permission), else `epoll` (see performance.md)."),
     row<&Listen::takeover_socket>("takeover_socket", {.limits = {.min = 0, .max = 100}, .reload = Reload::no},
                                   "Unix socket by which a newly started Weir takes over from the running one, without a "
                                   "refused connection; empty for none. Relative to this file."),

@@ -22,11 +22,14 @@ constexpr unsigned kConsoleThreads = 4;   // PAUSE blocks one until the last tra
 
 constexpr std::size_t kReceiveBuffer = 64 << 10;   // of each worker
 
-// "auto" is what measured better; the figures: docs/performance.md.
+// "auto" is what measured better, where it works; the figures: docs/performance.md.
 Result<net::Io> choose_io(config::IoBackend wanted) {
-  if (wanted != config::IoBackend::io_uring) return net::Io::epoll;
-  if (const auto works = net::probe_io_uring(); !works) return works.error();
-  return net::Io::io_uring;
+  if (wanted == config::IoBackend::epoll) return net::Io::epoll;
+  const auto works = net::probe_io_uring();
+  if (works) return net::Io::io_uring;
+  if (wanted == config::IoBackend::io_uring) return works.error();
+  log::info(concat("no io_uring for listen.io = \"auto\": ", works.error().message));
+  return net::Io::epoll;
 }
 
 std::uint32_t random32() {
