@@ -206,6 +206,7 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
 // The first statement of the batch that goes back to, or releases, a savepoint which a transaction without a server may lack.
 std::optional<std::size_t> Session::lacks_savepoint() const {
   if (transaction_ == Transaction::open || transaction_ == Transaction::failed) return std::nullopt;
+  if (transaction_ == Transaction::held_failed && held_.empty()) return std::nullopt;   // its server was lost: nothing but ROLLBACK is left
   std::vector<std::string_view> made;
   bool undone = false;   // then nobody looks further what is left of them
   for (std::size_t i = 0; i < ops_.size(); ++i) {

@@ -52,11 +52,11 @@ TEST(TextCache, KnowsTheTextWithOtherValues) {
 TEST(TextCache, OtherContextsAreOtherStatements) {
   TextCache cache;
   const std::vector<std::uint32_t> types{23};
-  learn(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "ann"});
-  EXPECT_TRUE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "ann"}));
-  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {{}, "a, b", "ann"}));
-  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a", "ann"}));
-  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "bob"}));
+  learn(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "ann", {}});
+  EXPECT_TRUE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "ann", {}}));
+  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {{}, "a, b", "ann", {}}));
+  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a", "ann", {}}));
+  EXPECT_FALSE(knows(cache, "SELECT v FROM accounts WHERE aid = $1", {types, "a, b", "bob", {}}));
 }
 
 TEST(TextCache, AFullSetTakesNewcomersRarely) {
