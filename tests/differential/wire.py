@@ -57,7 +57,7 @@ class Connection:
 
     def ask(self, statement, how):
         """[result] of a statement; one result for each in a string of several."""
-        if how == SIMPLE or statement.several or statement.copy_data is not None:
+        if how == SIMPLE or statement.several or statement.template.startswith("COPY"):   # which takes no parameters
             return self._collect(lambda: self.pg.send_query(statement.with_literals().encode()), statement.copy_data)
         sql, values = statement.with_parameters()
         kinds = [kind for kind, _, _ in values]

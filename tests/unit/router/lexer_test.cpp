@@ -222,7 +222,7 @@ TEST(Lexer, KeepsHints) {
   expect_different("/*weir: primary */ SELECT 1", "SELECT 1");
   expect_different("/*\n WEIR:key=1*/ SELECT 1", "SELECT 1");
   expect_same("/* wei */ SELECT 1", "SELECT 1");
-  expect_same("-- weir: shard=s1\n SELECT 1", "SELECT 1");
+  expect_different("-- weir: shard=s1\n SELECT 1", "SELECT 1");   // misplaced: refused
 }
 
 // ---- doubt ----
