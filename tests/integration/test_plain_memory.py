@@ -67,7 +67,7 @@ def test_what_follows_an_error_is_not_held(weir):
         for _ in range(100):
             client.send(message("d", b"late" * 250) * 1000)
         assert client.ask(message("c") + query("select 1"), ready=2).rows == [["1"]]
-        assert resident(weir) - before < 16 * MEGABYTE
+        assert resident(weir) - before < 32 * MEGABYTE   # of 200 that were sent
 
 
 def test_portals_are_bounded(weir):

@@ -70,7 +70,7 @@ TO_PRIMARY = [
     "select here(), pg_advisory_xact_lock(5)",
     "select here(), txid_current()",
     "select here() from pg_stat_activity limit 1",
-    "explain analyze select 1; select here()",
+    "explain analyze insert into t select 1 where false; select here()",
 ]
 
 
