@@ -165,8 +165,9 @@ def test_route_explain_and_the_servers_agree(weir, clusters, client, keys, sql):
         return
     assert sorted(set(asked)) == sorted(said["shards"][0].split(", "))
     wanted = said.get("each", []) + said.get("finish", [])
-    now = re.compile(r"'20\d\d-[^']*'")
-    assert {now.sub("?", q) for q in queries} == {now.sub("?", q) for q in wanted}
+    now, lifted = re.compile(r"'20\d\d-[^']*'"), re.compile(r"\(('[^']*'|-?\d+)\)")   # a literal that was lifted comes back in parentheses
+    plain = lambda texts: {lifted.sub(r"\1", now.sub("?", text)) for text in texts}
+    assert plain(queries) == plain(wanted)
 
 
 def test_servers_see_what_route_says(weir, clusters, keys):
