@@ -174,9 +174,9 @@ def test_the_metrics_count_the_same(weir, http_port, keys):
 
 
 def test_rules_that_do_not_fit_are_told_and_harm_nobody(plain_clusters, start_weir):
-    weir = start_weir([observed(plain_clusters, tables=({"name": "no_such_table", "key": "id"},))])
+    weir = start_weir([observed(plain_clusters, tables=({"name": "users", "key": "no_such_column"},))])
     assert weir.psql("SELECT count(*) FROM countries") == "7"
-    assert re.search(r"database app: routes are not counted.*no_such_table", weir.log())
+    assert re.search(r"database app: routes are not counted.*no_such_column", weir.log())
     assert {r["statements"] for r in weir.console("SHOW ROUTES")} == {"0"}
 
 
