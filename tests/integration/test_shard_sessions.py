@@ -225,14 +225,14 @@ def test_a_failed_transaction_says_25P02_until_it_ends(client, clusters, keys):
 def test_a_refusal_as_the_first_statement_fails_the_transaction(client, keys):
     client.execute("BEGIN")
     with pytest.raises(psycopg2.errors.FeatureNotSupported):
-        client.execute("DELETE FROM orders")
+        client.execute("UPDATE orders SET user_id = 1")
     with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
         client.execute(f"SELECT 1 FROM users WHERE id = {keys[0][0]}")
     client.execute("ROLLBACK")
     client.execute("BEGIN")
     client.execute("SAVEPOINT s")
     with pytest.raises(psycopg2.errors.FeatureNotSupported):
-        client.execute("DELETE FROM orders")
+        client.execute("UPDATE orders SET user_id = 1")
     client.execute("ROLLBACK TO s")
     client.execute(f"SELECT id FROM users WHERE id = {keys[2][0]}")
     assert client.fetchone() == (keys[2][0],)
