@@ -101,6 +101,9 @@ net::Task<bool> Scatter::tell_all(Portal& portal) {
     co_return false;
   }
   s_.apply_verb(plan, s_.ops_[op_], tag);
+  if (plan.verb == Verb::savepoint) s_.spread_->made_savepoint(plan.setting);
+  if (plan.verb == Verb::release_savepoint) s_.spread_->released(plan.setting);
+  if (plan.verb == Verb::rollback_to_savepoint) s_.spread_->rolled_back_to(plan.setting);
   if (const std::string lost = std::exchange(s_.lost_by_reset_, {}); !lost.empty()) {   // start-up settings, which RESET knows nothing of
     send_to_all(lost);
     const bool told = co_await settle(true);

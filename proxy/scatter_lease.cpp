@@ -34,7 +34,8 @@ std::vector<schema::ShardId> Scatter::wanted_shards() const {
     shards.insert(shards.end(), portal.shards.begin(), portal.shards.end());
     home |= portal.plan && portal.source->plan->verb == router::Verb::query;
   }
-  for (const Session::Op& op : s_.ops_) home |= op.type == 'P' && op.plan && op.plan->target == router::Target::home;   // no other shard knows its tables
+  for (const Session::Op& op : s_.ops_)   // no other shard knows its tables
+    home |= op.type == 'P' && op.plan && (op.plan->target == router::Target::home || op.plan->target == router::Target::scatter);
   if (home || (shards.empty() && !s_.spread_)) shards.push_back(schema::kHomeShard);
   std::sort(shards.begin(), shards.end());
   shards.erase(std::unique(shards.begin(), shards.end()), shards.end());

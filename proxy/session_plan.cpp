@@ -76,6 +76,9 @@ bool changes_reading(std::string_view setting) {
   return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
 }
 
+// May it name tables that only the home shard has? (What reads several shards may be finished there, beside its own tables.)
+bool may_read_home(const Plan& plan) { return plan.target == Target::home || plan.target == Target::scatter; }
+
 // On a sharded database, text that the parser rejects as wrong (not as too deep, or not text at all): the server is asked what it is.
 bool is_newer_than_parser(const Plan& plan) {
   return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
@@ -285,7 +288,7 @@ void Session::plan_parse(Op& op, ByteView body) {
     decision_.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
-  else if (op.plan->target == Target::home && transaction_ == Transaction::open && server_ && server_shard_ != schema::kHomeShard)
+  else if (may_read_home(*op.plan) && transaction_ == Transaction::open && server_ && server_shard_ != schema::kHomeShard)
     spread_out();   // the server that the transaction has does not know its tables
 }
 

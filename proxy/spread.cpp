@@ -99,4 +99,19 @@ Result<void> Spread::about_to_write(ScatterLink& link) {
   return Result<void>{};
 }
 
+void Spread::released(std::string_view name) {
+  const auto named = [&](const auto& savepoint) { return savepoint.first == name; };
+  const auto found = std::find_if(savepoints_.rbegin(), savepoints_.rend(), named);
+  savepoints_.erase(found == savepoints_.rend() ? savepoints_.begin() : std::prev(found.base()), savepoints_.end());
+}
+
+void Spread::rolled_back_to(std::string_view name) {
+  unsigned writers = writers_before_;   // of a savepoint from before it began
+  while (!savepoints_.empty() && savepoints_.back().first != name) savepoints_.pop_back();
+  if (!savepoints_.empty()) writers = savepoints_.back().second;
+  for (ScatterLink& link : links_)
+    if (link.first_write > writers) link.first_write = 0;
+  writers_ = writers;
+}
+
 }  // namespace weir::proxy

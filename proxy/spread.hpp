@@ -22,6 +22,8 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.hpp"
@@ -57,6 +59,11 @@ class Spread {
   void bound_waiting(ScatterLink& link);
   // Before a statement that may write is sent there. Errors are 0A000 (that shard cannot prepare) or 57P03 (schema weir is not known yet).
   [[nodiscard]] Result<void> about_to_write(ScatterLink& link);
+  // The client's SAVEPOINT, RELEASE and ROLLBACK TO, once all servers have done it: what was written behind a savepoint is undone with it, and
+  // who wrote nothing else wrote nothing.
+  void made_savepoint(std::string name) { savepoints_.emplace_back(std::move(name), writers_); }
+  void released(std::string_view name);
+  void rolled_back_to(std::string_view name);
   // DDL ran: others must learn of it once it is committed.
   void note_schema_change() { changes_schema_ = true; }
   [[nodiscard]] bool changes_schema() const { return changes_schema_; }
@@ -104,6 +111,8 @@ class Spread {
   std::vector<Hearing> hearings_;
   ByteBuffer notices_;
   unsigned writers_ = 0;
+  unsigned writers_before_ = 0;           // when it began
+  std::vector<std::pair<std::string, unsigned>> savepoints_;   // made since it began, and how many had written then
   bool changes_schema_ = false;
 };
 

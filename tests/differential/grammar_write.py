@@ -100,7 +100,9 @@ class WriteGrammar(SelectGrammar):
             made["n"] = "70"
         names = list(made)
         where = self.where(scope)
-        tail = " ON CONFLICT DO NOTHING" if self.chance(0.5) else ""
+        # Of several rows with one key, which is put in would be anybody's choice.
+        apart = {source.key: made.get(table.key) == f"s.{source.key}", "n": made.get("n", "").startswith("s.n")}
+        tail = " ON CONFLICT DO NOTHING" if all(apart.get(c) for c in source.unique) and self.chance(0.5) else ""
         return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(made[n] for n in names)} FROM {source.name} s{where}{tail}", ANY_ORDER
 
     # --- UPDATE, DELETE

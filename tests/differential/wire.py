@@ -85,8 +85,8 @@ class Connection:
             self.names += 1
             name = f"p{self.names}"
             made = self._collect(lambda: self.pg.send_prepare(name.encode(), sql.encode(), types or None), None)
-            if made[0][0] == "error":
-                return made
+            if errors := [result for result in made if result[0] == "error"]:   # also one that came with the Sync only
+                return errors
             self.prepared[wanted] = name
         name = self.prepared[wanted].encode()
         return self._collect(lambda: self.pg.send_query_prepared(name, encoded, formats or None, 0), None)

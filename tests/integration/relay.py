@@ -3,6 +3,7 @@
 It can also be slow, as if the server were far away.
 """
 import copy
+import queue
 import socket
 import threading
 import time
@@ -27,14 +28,28 @@ class Connection:
         _end(self.server)
 
     def _back(self):
+        answers = queue.SimpleQueue()
+        sender = threading.Thread(target=self._send, args=(answers,), daemon=True)
+        sender.start()
         while data := _receive(self.server):
             self.answered = True
             if self.awaited:
                 self.awaited()
                 break
-            time.sleep(self.relay.delay)
-            self.client.sendall(data)
+            answers.put((time.monotonic() + self.relay.delay, data))
+        answers.put(None)
+        sender.join()
         _end(self.client)
+
+    def _send(self, answers):
+        """Each so long after it came, as a longer line would: two answers on their way together are late together."""
+        while answer := answers.get():
+            due, data = answer
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                self.client.sendall(data)
+            except OSError:
+                return
 
 
 def _receive(from_socket):

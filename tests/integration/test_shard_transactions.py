@@ -211,6 +211,32 @@ def test_a_deferred_constraint_at_commit_undoes_all(proxy, clusters, keys, pair)
     moved(clusters, keys)
 
 
+def test_what_is_undone_behind_a_savepoint_is_not_written(proxy, clusters, keys, pair):
+    """In a read-only transaction nothing can be decided, and nothing is: its COMMIT is a plain one."""
+    with connected(proxy) as (_, cursor):
+        for begin in ("BEGIN READ ONLY", "BEGIN READ ONLY; SELECT 1"):
+            for statement in begin.split("; "):
+                cursor.execute(statement)
+            cursor.execute("SAVEPOINT s")
+            cursor.execute("SAVEPOINT t")
+            with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+                cursor.execute("UPDATE users SET name = 'x'")
+            cursor.execute("ROLLBACK TO t")
+            cursor.execute("SELECT count(*) FROM users")
+            cursor.execute("RELEASE s")
+            cursor.execute("COMMIT")
+            assert cursor.statusmessage == "COMMIT"
+        cursor.execute("BEGIN")
+        cursor.execute(add(pair["a"], 1))
+        cursor.execute("SAVEPOINT s")
+        cursor.execute(add(pair["b"], 1))
+        cursor.execute("ROLLBACK TO s")
+        cursor.execute(add(pair["c"], -1))
+        cursor.execute("COMMIT")
+        assert cursor.statusmessage == "COMMIT"
+    moved(clusters, keys, by={pair["a"]: 1, pair["c"]: -1})
+
+
 def test_a_lost_server_leaves_nothing_but_rollback(proxy, clusters, keys, pair):
     with connected(proxy) as (connection, cursor):
         cursor.execute("BEGIN")
