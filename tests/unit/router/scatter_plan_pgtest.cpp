@@ -13,6 +13,7 @@
 #include "base/strings.hpp"
 #include "router/analysis.hpp"
 #include "router/lexer.hpp"
+#include "tests/unit/router/other_numbers.hpp"
 #include "tests/unit/router/scatter_sql.hpp"
 #include "tests/unit/router/sharded_rows.hpp"
 
@@ -41,21 +42,6 @@ class ScatterOnServer : public ::testing::Test {
     input.sql = sql, input.literals = lifted.literals, input.catalog = &rows_->catalog();
     input.search_path = {"whole"};
     return analyse(input);
-  }
-
-  // The same statement with other small numbers, if the plan cache takes it for the same.
-  static std::string with_other_numbers(const std::string& sql, const Lifted& lifted, std::mt19937_64& random) {
-    std::string out;
-    std::size_t at = 0;
-    for (const Literal& literal : lifted.literals) {
-      out += sql.substr(at, literal.offset - at);
-      at = literal.offset + literal.length;
-      out += literal.kind == LiteralClass::int4 ? std::to_string(random() % 9) : sql.substr(literal.offset, literal.length);
-    }
-    out += sql.substr(at);
-    Lifted again;
-    lift(out, true, again);
-    return again.key == lifted.key ? out : sql;
   }
 
   void check(const ScatterStatement& statement, const std::string& sql, const Plan& plan, Tally& tally) {
@@ -131,7 +117,7 @@ TEST_F(ScatterOnServer, AStatementOverShardsAnswersAsOnePostgreSQL) {
     const Plan plan = plan_of(statement.sql, lifted);
     Tally& tally = tallies_[statement.construct];
     check(statement, statement.sql, plan, tally);
-    check(statement, with_other_numbers(statement.sql, lifted, dice), plan, tally);
+    check(statement, with_other_numbers(statement.sql, lifted, dice, 9), plan, tally);
   }
   for (const auto& [construct, tally] : tallies_) {
     answered += tally.stream + tally.finish;

@@ -13,6 +13,7 @@
 #include "base/strings.hpp"
 #include "router/analysis.hpp"
 #include "router/lexer.hpp"
+#include "tests/unit/router/other_numbers.hpp"
 #include "tests/unit/router/written_shards.hpp"
 
 namespace weir::router::testing {
@@ -150,21 +151,6 @@ class WritesOnServer : public ::testing::Test {
     return analyse(input);
   }
 
-  // The same statement with other small numbers, if the plan cache takes it for the same.
-  static std::string with_other_numbers(const std::string& sql, const Lifted& lifted, std::mt19937_64& random) {
-    std::string out;
-    std::size_t at = 0;
-    for (const Literal& literal : lifted.literals) {
-      out += sql.substr(at, literal.offset - at);
-      at = literal.offset + literal.length;
-      out += literal.kind == LiteralClass::int4 ? std::to_string(random() % 16) : sql.substr(literal.offset, literal.length);
-    }
-    out += sql.substr(at);
-    Lifted again;
-    lift(out, true, again);
-    return again.key == lifted.key ? out : sql;
-  }
-
   void check(const std::string& sql, const Plan& plan) {
     Lifted lifted;
     lift(sql, true, lifted);
@@ -202,7 +188,7 @@ TEST_F(WritesOnServer, AWriteOverShardsDoesWhatOnePostgreSQLDoes) {
     lift(sql, true, lifted);
     const Plan plan = plan_of(sql, lifted);
     check(sql, plan);
-    check(with_other_numbers(sql, lifted, dice), plan);
+    check(with_other_numbers(sql, lifted, dice, 16), plan);
   }
   for (const auto& [kind, count] : answered_) std::printf("%6d  %s\n", count, kind.c_str());
   for (const auto& [reason, count] : reasons_) std::printf("%6d  refused: %s\n", count, reason.c_str());
