@@ -87,7 +87,6 @@ class Project:
             assert [line for line in wanted if not own(line)] == self.shards.psql(MADE, shard=i, dbname=self.name).splitlines(), f"shard {i}"
 
 
-@pytest.mark.xfail(reason="a scattered SELECT * behind DDL fails: T out of turn", strict=False)
 def test_django_migrates_forth_and_back(proxy, shards):
     pytest.importorskip("django", reason="Django is not installed: scripts/install-deps test")
     project = Project(proxy, shards, "django")
@@ -103,7 +102,7 @@ def test_django_migrates_forth_and_back(proxy, shards):
     assert project.rows("store_country", "code")[0] == project.rows("store_country", "code")[1] != ""
 
 
-@pytest.mark.xfail(reason="TRUNCATE of tables on every shard and on the home shard in one statement is refused", strict=False)
+@pytest.mark.xfail(reason="TRUNCATE of tables on every shard and on the home shard in one statement is refused", strict=True)
 def test_djangos_test_runner_runs_a_projects_tests(proxy, shards):
     pytest.importorskip("django", reason="Django is not installed: scripts/install-deps test")
     project = Project(proxy, shards, "django")
@@ -111,7 +110,7 @@ def test_djangos_test_runner_runs_a_projects_tests(proxy, shards):
     assert "Ran 10 tests" in said and "OK" in said
 
 
-@pytest.mark.xfail(reason="a table made in a transaction is not known in it", strict=False)
+@pytest.mark.xfail(reason="a table made in a transaction is not known in it", strict=True)
 def test_alembic_upgrades_and_downgrades(proxy, shards):
     alembic = shutil.which("alembic", path="/usr/bin:/bin")
     if not alembic:
@@ -145,7 +144,7 @@ def flyway():
     return ["java", "-cp", f"{folder}/jars/*:{folder}", "Migrate"]
 
 
-@pytest.mark.xfail(reason="set_config('search_path', $1, false) is refused", strict=False)
+@pytest.mark.xfail(reason="set_config('search_path', $1, false) is refused", strict=True)
 def test_flyway_migrates_validates_and_cleans(proxy, shards):
     command = flyway()
     project = Project(proxy, shards, "flyway")
