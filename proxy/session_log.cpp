@@ -18,11 +18,6 @@ constexpr std::size_t kNone = ~std::size_t{0};
 // A setting made in a way that Weir does not know, or a savepoint in a string of several statements.
 constexpr const char* kUnknown = "";
 
-// Settings by which a server reads a Query's text: all of it, before any of it runs.
-bool changes_reading(std::string_view setting) {
-  return setting == "client_encoding" || setting == "standard_conforming_strings" || setting == "backslash_quote";
-}
-
 }  // namespace
 
 void Session::log_statement(const Plan& plan, std::string sql) {

@@ -72,7 +72,7 @@ bool may_be_held(Verb verb) {
 bool may_be_logged(Verb verb) { return may_be_held(verb) || verb == Verb::reset || verb == Verb::reset_all; }
 
 // Settings that change how the router must read statements.
-bool changes_reading(std::string_view setting) {
+bool changes_routing(std::string_view setting) {
   return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
 }
 
@@ -510,7 +510,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
                    "Use pool_mode = \"transaction\" for this database or user."});
   // What it says is known in an encoding that may change: no other server is told it.
   if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) decision_.effects.pins = true;
-  if (plan.verb == Verb::set && database_->state->sharded() && changes_reading(plan.setting) && !is_plainly_written(arguments->sql))
+  if (plan.verb == Verb::set && database_->state->sharded() && changes_routing(plan.setting) && !is_plainly_written(arguments->sql))
     return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
                    "Write its value as a plain word or literal, without comments, E'' or $$."});
   if (is_newer_than_parser(plan)) {

@@ -22,11 +22,6 @@ bool changes_no_meaning(std::string_view name) {
   return false;
 }
 
-// Settings by which a server reads the text of a Query, the whole of it before any of it runs.
-bool changes_reading(std::string_view name) {
-  return name == "client_encoding" || name == "standard_conforming_strings" || name == "backslash_quote";
-}
-
 std::string_view skip_blanks(std::string_view s) {
   const auto at = s.find_first_not_of(" \t\r\n");
   return at == std::string_view::npos ? std::string_view{} : s.substr(at);
@@ -70,6 +65,10 @@ std::string quote_literals(std::string_view value) {
 }
 
 }  // namespace
+
+bool changes_reading(std::string_view name) {
+  return name == "client_encoding" || name == "standard_conforming_strings" || name == "backslash_quote";
+}
 
 namespace {
 constexpr std::string_view kSetConfig = "SELECT pg_catalog.set_config('";

@@ -34,6 +34,9 @@ struct SettingsState {
 };
 using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is set
 
+// Of the settings by which a server reads the text of a Query, the whole of it before any of it runs?
+[[nodiscard]] bool changes_reading(std::string_view name);
+
 // Makes equal sets one object. Thread-safe; forgets sets nobody holds.
 [[nodiscard]] SettingsRef intern_settings(std::vector<Setting> settings);
 
