@@ -12,7 +12,7 @@ namespace weir::net::detail {
 
 namespace {
 
-constexpr std::size_t kStep = 64;  // ten thousand idle clients have three frames each: what is rounded up counts
+constexpr std::size_t kStep = 16;  // ten thousand idle clients have three frames each: what is rounded up counts
 #if defined(__SANITIZE_ADDRESS__)
 constexpr std::size_t kLargestPooled = 0;  // every frame from operator new: a use after its destruction is seen
 #else

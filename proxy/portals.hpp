@@ -61,8 +61,10 @@ class Portals {
     unnamed_ = {};
   }
 
+  [[nodiscard]] bool empty() const { return bytes_ == 0; }
+
   void clear() {
-    if (bytes_ == 0) return;
+    if (empty()) return;
     if (has_unnamed_) close("");
     named_.clear();
     bytes_ = 0;

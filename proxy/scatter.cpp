@@ -178,9 +178,9 @@ ByteView Scatter::body_of(const Op& op) const { return s_.input_.subspan(op.offs
 
 // All its statements, where they run, and whether they may run beside each other.
 bool Scatter::read_batch(Session::BatchEnd end) {
-  if (s_.decision_.check_only) return fail(not_beside_scatter("a statement that Weir's parser does not know")), false;
-  for (op_ = 0; op_ < s_.ops_.size(); ++op_) {
-    if (s_.decision_.error && op_ == s_.decision_.error_at) break;
+  if (s_.work_->decision.check_only) return fail(not_beside_scatter("a statement that Weir's parser does not know")), false;
+  for (op_ = 0; op_ < s_.work_->ops.size(); ++op_) {
+    if (s_.work_->decision.error && op_ == s_.work_->decision.error_at) break;
     if (!read_op(op_)) return false;
   }
   if (std::any_of(portals_.begin(), portals_.end(), is_one_by_one) && (portals_.size() > 1 || s_.in_transaction()))
@@ -196,7 +196,7 @@ bool Scatter::read_batch(Session::BatchEnd end) {
 }
 
 bool Scatter::read_op(std::size_t index) {
-  const Op& op = s_.ops_[index];
+  const Op& op = s_.work_->ops[index];
   const bool here = op.plan && is_local(op.plan->verb);
   if (op.prepared && !here) return fail({sqlstate::kFeatureNotSupported, "EXECUTE cannot run a statement over several shards",
                                 "Send the SELECT itself, or prepare it by the protocol, as drivers do."}), false;
@@ -225,8 +225,8 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
   Portal& portal = portals_.emplace_back();
   portal.op = index;
   portal.source = std::move(source);
-  if (s_.ops_[index].type == 'B') {
-    const auto bind = wire::read_bind(body_of(s_.ops_[index]));
+  if (s_.work_->ops[index].type == 'B') {
+    const auto bind = wire::read_bind(body_of(s_.work_->ops[index]));
     portal.name = bind->portal;
     wire::for_each_parameter(*bind, [&](std::size_t i, const wire::BindParameter& p) {
       portal.parameters.push_back({p.is_null, bind->binary(i), p.value});
@@ -283,7 +283,7 @@ bool Scatter::needs_spread() const {
   if (std::any_of(portals_.begin(), portals_.end(), is_one_by_one)) return false;
   if (s_.spread_ || s_.transaction_ == Session::Transaction::open || s_.transaction_ == Session::Transaction::failed) return true;
   const bool block = s_.transaction_ == Session::Transaction::held;
-  if (block && (s_.set_locally_ || s_.held_.size() != 1 || !is_plain_begin(s_.held_.front()))) return true;
+  if (block && (s_.set_locally_ || s_.work_->held.size() != 1 || !is_plain_begin(s_.work_->held.front()))) return true;
   return std::any_of(portals_.begin(), portals_.end(), [&](const Portal& portal) {
     return portal.control || !only_reads(*portal.source->plan) || (block && portal.plan && uses_now(*portal.plan));
   });
@@ -310,7 +310,7 @@ std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std:
 std::shared_ptr<Scatter::Source> Scatter::source_of(std::size_t index, std::string_view name) {
   for (auto source = sources_.rbegin(); source != sources_.rend(); ++source)
     if ((*source)->name == name && ((*source)->parse_op == kNone || (*source)->parse_op < index)) return *source;
-  const Op& op = s_.ops_[index];
+  const Op& op = s_.work_->ops[index];
   const PreparedStatement& statement = op.statement ? *op.statement : s_.unnamed_before();
   auto source = make_source(statement.sql, statement.types, kNone);
   source->name = name;
@@ -328,9 +328,9 @@ bool Scatter::writes_by_rows(const Portal& portal) {
 }
 
 bool Scatter::is_executed(const Portal& portal) const {
-  for (std::size_t i = portal.op + 1; i < s_.ops_.size(); ++i)
-    if (s_.ops_[i].type == 'E' && wire::read_execute(body_of(s_.ops_[i]))->portal == portal.name) return true;
-  return s_.ops_[portal.op].type == 'Q';
+  for (std::size_t i = portal.op + 1; i < s_.work_->ops.size(); ++i)
+    if (s_.work_->ops[i].type == 'E' && wire::read_execute(body_of(s_.work_->ops[i]))->portal == portal.name) return true;
+  return s_.work_->ops[portal.op].type == 'Q';
 }
 
 // ---- the end ----
@@ -338,7 +338,7 @@ bool Scatter::is_executed(const Portal& portal) const {
 // What the client is still to be told: the error, and what it did to the messages behind it.
 void Scatter::conclude(Session::BatchEnd end) {
   if (failure_) {
-    const std::size_t at = std::min(failure_->op, s_.ops_.size() - 1);
+    const std::size_t at = std::min(failure_->op, s_.work_->ops.size() - 1);
     confirm(at);
     if (failure_->response) {
       wire::write_message(pending_, 'E', failure_->response->view());
@@ -346,14 +346,14 @@ void Scatter::conclude(Session::BatchEnd end) {
       s_.database_->stats.errors.add(failure_->own->code.view());
       wire::write_error(pending_, wire::Severity::error, *failure_->own);
     }
-    for (std::size_t i = s_.ops_.size(); i > at; --i) {
-      s_.restore_names(s_.ops_[i - 1]);
-      s_.forget_new_name(s_.ops_[i - 1]);
+    for (std::size_t i = s_.work_->ops.size(); i > at; --i) {
+      s_.restore_names(s_.work_->ops[i - 1]);
+      s_.forget_new_name(s_.work_->ops[i - 1]);
     }
     s_.restore_unnamed(at);
     if (s_.transaction_ == Session::Transaction::held) s_.transaction_ = Session::Transaction::held_failed;
     if (s_.transaction_ == Session::Transaction::open) s_.fail_open_transaction();
-    const bool ready = end == Session::BatchEnd::sync || (end == Session::BatchEnd::query && s_.ops_[at].type == 'Q');
+    const bool ready = end == Session::BatchEnd::sync || (end == Session::BatchEnd::query && s_.work_->ops[at].type == 'Q');
     if (ready)
       wire::write_ready_for_query(pending_, s_.status_letter());
     else

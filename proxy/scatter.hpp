@@ -55,7 +55,6 @@ class Scatter {
 
  private:
   class Copy;   // scatter_copy.hpp
-  using Op = Session::Op;
   using Step = ScatterLink::Step;
 
   static constexpr std::size_t kNone = ~std::size_t{0};

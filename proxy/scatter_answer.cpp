@@ -27,18 +27,18 @@ Error no_such_portal(std::string_view name) {
 }  // namespace
 
 net::Task<bool> Scatter::answer() {
-  for (op_ = 0; op_ < s_.ops_.size(); ++op_) {
+  for (op_ = 0; op_ < s_.work_->ops.size(); ++op_) {
     cancel_wanted_ = false;
-    if (s_.decision_.error && op_ == s_.decision_.error_at) {
-      fail(*s_.decision_.error);
+    if (s_.work_->decision.error && op_ == s_.work_->decision.error_at) {
+      fail(*s_.work_->decision.error);
       co_return false;
     }
-    if (is_ignored(s_.ops_[op_])) continue;
-    if (!may_be_answered(s_.ops_[op_])) {
+    if (is_ignored(s_.work_->ops[op_])) continue;
+    if (!may_be_answered(s_.work_->ops[op_])) {
       fail(Session::transaction_is_aborted());
       co_return false;
     }
-    const bool answered = co_await answer_op(s_.ops_[op_]);
+    const bool answered = co_await answer_op(s_.work_->ops[op_]);
     if (!answered || failed()) co_return false;
     if (pending_.size() < kPiece) continue;
     const bool sent = co_await send_out();
@@ -112,7 +112,7 @@ bool Scatter::answer_bind() {
 Scatter::Portal* Scatter::find_portal(std::string_view name) {
   for (auto portal = portals_.rbegin(); portal != portals_.rend(); ++portal)
     if (portal->name == name && portal->state != Portal::State::unbound) return &*portal;
-  if (s_.portals_.find(name))
+  if (s_.work_->portals.find(name))
     fail({sqlstate::kFeatureNotSupported, concat("portal \"", name, "\" was bound in an earlier batch of a transaction that is now over several shards"),
           "Fetch all its rows before the Sync, or use LIMIT and OFFSET."});
   else
@@ -217,7 +217,7 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   }
   const bool writes_apart = portal.plan && portal.plan->write;
   if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
-  if (s_.ops_[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed
+  if (s_.work_->ops[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed
     const bool ended = co_await end_implicit();
     if (!ended) co_return false;
   }

@@ -100,11 +100,11 @@ net::Task<bool> Scatter::tell_all(Portal& portal) {
     fail({sqlstate::kInternal, concat("shards answered \"", tag, "\" and \"", link.tag, "\" to one statement")});
     co_return false;
   }
-  s_.apply_verb(plan, s_.ops_[op_], tag);
+  s_.apply_verb(plan, s_.work_->ops[op_], tag);
   if (plan.verb == Verb::savepoint) s_.spread_->made_savepoint(plan.setting);
   if (plan.verb == Verb::release_savepoint) s_.spread_->released(plan.setting);
   if (plan.verb == Verb::rollback_to_savepoint) s_.spread_->rolled_back_to(plan.setting);
-  if (const std::string lost = std::exchange(s_.lost_by_reset_, {}); !lost.empty()) {   // start-up settings, which RESET knows nothing of
+  if (const std::string lost = std::exchange(s_.work_->lost_by_reset, {}); !lost.empty()) {   // start-up settings, which RESET knows nothing of
     send_to_all(lost);
     const bool told = co_await settle(true);
     if (!told) co_return false;
@@ -150,7 +150,7 @@ net::Task<bool> Scatter::end_block(Portal& portal) {
   if (plan.chain) {
     s_.transaction_ = Session::Transaction::held;
     s_.begin_read_only_ = read_only;
-    s_.held_ = std::move(next);
+    s_.work_->held = std::move(next);
   }
   wire::write_command_complete(reply(), committed ? "COMMIT" : "ROLLBACK");
   co_return true;

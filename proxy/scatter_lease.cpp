@@ -34,7 +34,7 @@ std::vector<schema::ShardId> Scatter::wanted_shards() const {
     shards.insert(shards.end(), portal.shards.begin(), portal.shards.end());
     home |= portal.plan && portal.source->plan->verb == router::Verb::query;
   }
-  for (const Session::Op& op : s_.ops_)   // no other shard knows its tables
+  for (const Op& op : s_.work_->ops)   // no other shard knows its tables
     home |= op.type == 'P' && op.plan && (op.plan->target == router::Target::home || op.plan->target == router::Target::scatter);
   if (home || (shards.empty() && !s_.spread_)) shards.push_back(schema::kHomeShard);
   std::sort(shards.begin(), shards.end());
@@ -94,21 +94,21 @@ net::Task<Result<pool::Server*>> Scatter::lease_one(schema::ShardId shard) {
     if (s_.plan_is_stale()) co_return static_cast<pool::Server*>(nullptr);
     pool::Pool* pool = s_.choose_pool(shard, tries <= kReplicaTries && may_read_replica(shard));
     s_.server_is_replica_ = false;   // it speaks of the session's one server
-    s_.queued_at_ = pool->shared_from_this();
-    s_.request_.settings = wanted_settings().get();
-    s_.request_.first = !links_.empty() || s_.spread_;
-    pool::Server* server = pool->acquire(s_.request_, s_.worker_.loop().now());
+    s_.work_->queued_at = pool->shared_from_this();
+    s_.work_->request.settings = wanted_settings().get();
+    s_.work_->request.first = !links_.empty() || s_.spread_;
+    pool::Server* server = pool->acquire(s_.work_->request, s_.worker_.loop().now());
     if (server) {
-      s_.request_.first = false;
-      s_.queued_at_.reset();
+      s_.work_->request.first = false;
+      s_.work_->queued_at.reset();
       s_.worker_.traffic(pool->backend()).waits.observe(Duration::zero());
       co_return server;
     }
     const TimePoint since = s_.worker_.loop().now();
-    if (s_.request_.first) s_.worker_.proxy().server_waits().begin(s_.id_, wait_for(s_.queued_at_));
-    auto got = co_await s_.wait_in_queue(*s_.queued_at_);
-    if (std::exchange(s_.request_.first, false)) s_.worker_.proxy().server_waits().end(s_.id_);
-    const auto waited_at = std::exchange(s_.queued_at_, nullptr);
+    if (s_.work_->request.first) s_.worker_.proxy().server_waits().begin(s_.id_, wait_for(s_.work_->queued_at));
+    auto got = co_await s_.wait_in_queue(*s_.work_->queued_at);
+    if (std::exchange(s_.work_->request.first, false)) s_.worker_.proxy().server_waits().end(s_.id_);
+    const auto waited_at = std::exchange(s_.work_->queued_at, nullptr);
     if (got) {
       s_.worker_.traffic(waited_at->backend()).waits.observe(s_.worker_.loop().now() - since);
       co_return *got;
@@ -128,7 +128,7 @@ ServerWaits::Wait Scatter::wait_for(std::shared_ptr<pool::Pool> wanted) {
 // As Session::may_use_replica(); what the statement reads is the whole shard.
 bool Scatter::may_read_replica(schema::ShardId shard) const {
   const config::Reads& reads = s_.database_->state->config->reads;
-  if (!s_.decision_.read_only || s_.in_transaction() || needs_spread() || s_.pinned_ || s_.mode_ == config::PoolMode::session) return false;
+  if (!s_.work_->decision.read_only || s_.in_transaction() || needs_spread() || s_.pinned_ || s_.mode_ == config::PoolMode::session) return false;
   if (reads.consistency == config::Consistency::primary) return false;
   if (reads.consistency == config::Consistency::eventual) return true;
   WriteMarks::Scope whole;
@@ -142,9 +142,9 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
   ScatterLink& link = links_.emplace_back(server, shard, traffic, kept);
   server.socket->set_waiter(&s_.waiter_);
   const SettingsState* wanted = wanted_settings().get();
-  if (kept && !s_.lost_by_reset_.empty()) {
+  if (kept && !s_.work_->lost_by_reset.empty()) {
     s_.server_ = &server;
-    auto told = co_await s_.run_own(std::exchange(s_.lost_by_reset_, {}));
+    auto told = co_await s_.run_own(std::exchange(s_.work_->lost_by_reset, {}));
     if (!std::exchange(s_.server_, nullptr)) links_.pop_back();
     co_return told;
   }
@@ -171,14 +171,14 @@ net::Task<Result<void>> Scatter::add_link(schema::ShardId shard, pool::Server& s
 
 // What a Flush left open on one server has read only, or is part of a transaction block: it is over. Outside of a block the server goes back.
 net::Task<Result<void>> Scatter::close_sequence() {
-  wire::write_sync(s_.to_server_);
-  s_.expected_.push({Expect::sync, true, kNoOp});
-  const bool writes = std::exchange(s_.decision_.writes, s_.sequence_wrote_);   // its end is that of what ran before
-  while (!s_.expected_.empty() && !s_.server_broken_) {
+  wire::write_sync(s_.work_->to_server);
+  s_.work_->expected.push({Expect::sync, true, kNoOp});
+  const bool writes = std::exchange(s_.work_->decision.writes, s_.sequence_wrote_);   // its end is that of what ran before
+  while (!s_.work_->expected.empty() && !s_.server_broken_) {
     s_.flush_server();
     if (!s_.receive_from_server()) co_await s_.waiter_.wait();
   }
-  s_.decision_.writes = writes;
+  s_.work_->decision.writes = writes;
   s_.mid_sequence_ = s_.in_sequence_ = false;
   if (s_.server_broken_) {
     const std::string pool = s_.server_->pool->name();

@@ -31,7 +31,7 @@ void Scatter::begin_block() {
 void Scatter::take_begin_back() {
   if (!begin_) return;
   s_.transaction_ = Session::Transaction::none;
-  s_.held_.clear();
+  s_.work_->held.clear();
 }
 
 // The portals of a Query, one after the other.

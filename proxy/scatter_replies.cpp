@@ -233,7 +233,7 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
   else if (running_ && !of_check && !link.parsed && running_->source->parse_op != kNone && is_unconfirmed(running_->source->parse_op)) failure_->op = running_->source->parse_op;
   else if (running_ && is_unconfirmed(running_->op) && (of_check || !link.bound)) failure_->op = running_->op;
   failure_->response.emplace();
-  const bool has_ids = s_.ops_[std::min(failure_->op, s_.ops_.size() - 1)].filled != nullptr;   // the text that was sent is longer than the client's
+  const bool has_ids = s_.work_->ops[std::min(failure_->op, s_.work_->ops.size() - 1)].filled != nullptr;   // the text that was sent is longer than the client's
   if (s_.spread_ && view->code == kLockNotAvailable.view() && view->hint.empty())
     append_with_hint(*failure_->response, m.body,
                      "Two transactions over several shards may have waited for each other, which no PostgreSQL sees: run the transaction again. "

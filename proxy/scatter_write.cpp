@@ -48,8 +48,8 @@ bool Scatter::is_same_everywhere(const Portal& portal) {
 
 // The next message executes what this one only describes.
 bool Scatter::is_executed_next(const Portal& portal) const {
-  if (op_ + 1 >= s_.ops_.size() || s_.ops_[op_ + 1].type != 'E') return false;
-  return wire::read_execute(body_of(s_.ops_[op_ + 1]))->portal == portal.name;
+  if (op_ + 1 >= s_.work_->ops.size() || s_.work_->ops[op_ + 1].type != 'E') return false;
+  return wire::read_execute(body_of(s_.work_->ops[op_ + 1]))->portal == portal.name;
 }
 
 // What a write returns, without running it.

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMaxShort = 10000;       // PQ_SMALL_MESSAGE_LIMIT
 constexpr Duration kCleanUpTime = std::chrono::seconds(5);
 constexpr unsigned kLocalAtOnce = 64;          // batches answered without a server before others on the worker have their turn
-constexpr unsigned kHotLines = 10;             // of a Session, from its waiter on
+constexpr unsigned kHotLines = 8;              // of a Session, from its waiter on
 constexpr std::size_t kKeptBuffer = 8 << 10;   // an idle client gives larger buffers back
 constexpr std::size_t kKeptOps = 64;           // so, too, the notes of its batches
 // A longer pipeline is routed and answered in parts, each as if a Flush ended it: what Weir notes of each message is bounded.
@@ -23,9 +23,7 @@ constexpr std::size_t kMaxBatchBytes = 8 << 20;
 Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client)
     : worker_(worker), id_(id), client_(std::move(client)), waiter_(worker.loop(), kHotLines), timer_(waiter_) {
   client_->set_waiter(&waiter_);
-  request_.waiter = &waiter_;
-  request_.worker = worker.index();
-  request_.client = id;
+  take_work();
   peer_ = net::peer_name(client_->fd());
   connected_ = last_request_ = worker.loop().now();
 }
@@ -37,8 +35,8 @@ Session::~Session() {
   if (tls_) tls_->abandon();
   if (admitted_) worker_.proxy().client_left();
   if (key_.pid != 0) worker_.proxy().forget_key(key_);
-  if (queued_at_) queued_at_->cancel(request_);
-  if (request_.first) worker_.proxy().server_waits().end(id_);
+  if (work_ && work_->queued_at) work_->queued_at->cancel(work_->request);
+  if (work_ && work_->request.first) worker_.proxy().server_waits().end(id_);
   if (pools_) --pools_->sessions;
   return_permit();
   for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
@@ -46,6 +44,19 @@ Session::~Session() {
       if (server->socket) server->socket->set_waiter(nullptr);
       server->pool->discard(server, pool::CloseReason::unclean);
     }
+}
+
+void Session::take_work() {
+  work_ = worker_.works.take();
+  work_->request.waiter = &waiter_;
+  work_->request.worker = worker_.index();
+  work_->request.client = id_;
+}
+
+// The client says nothing, and nothing of its is under way anywhere.
+void Session::lay_work_down() {
+  if (in_transaction() || mid_sequence_ || server_ || pinned_ || spread_ || !work_->at_rest()) return;
+  worker_.works.give_back(std::move(work_));
 }
 
 void Session::start() {
@@ -93,7 +104,7 @@ net::Task<> Session::serve() {
       if (answer_locally(end)) {
         if (end != BatchEnd::flush) database_->stats.local_queries.add();
         ++local_in_turn_;
-      } else if (decision_.scatter || spread_) {
+      } else if (work_->decision.scatter || spread_) {
         local_in_turn_ = 0;
         const Outcome outcome = co_await run_scatter(end);
         if (outcome == Outcome::closed) co_return;
@@ -137,7 +148,7 @@ net::Task<> Session::serve() {
     if (server_ && !give_back_now()) co_await give_back();
     end_batch();
     aside_ = cut_apart_ = false;
-    if (end != BatchEnd::flush && !in_transaction()) portals_.clear();
+    if (end != BatchEnd::flush && !in_transaction()) work_->portals.clear();
     flush_client();
     if (listening_) deliver_notifications();
     // A client that asks and never reads: what the proxy itself answers is bounded, too.
@@ -172,7 +183,7 @@ net::Task<> Session::fail_on_server() {
   failed_locally_ = false;
   // Without a server (its connection was lost just now) there is nothing left to end but the client's view of it.
   transaction_ = server_ && !failed ? Transaction::failed : Transaction::held_failed;
-  if (transaction_ == Transaction::held_failed) held_.clear();
+  if (transaction_ == Transaction::held_failed) work_->held.clear();
 }
 
 // ---- input ----
@@ -223,9 +234,9 @@ void Session::consume(std::size_t n) {
 void Session::end_batch() {
   consume(scanned_);
   scanned_ = 0;
-  ops_.clear();
-  if (ops_.capacity() > kKeptOps) std::vector<Op>().swap(ops_);
-  decision_ = {};
+  work_->ops.clear();
+  if (work_->ops.capacity() > kKeptOps) std::vector<Op>().swap(work_->ops);
+  work_->decision = {};
   flush_after_ = false;
   runs_again_ = 0;
 }
@@ -259,9 +270,9 @@ bool Session::gather(BatchEnd& end) {
       return true;
     }
     if (take_message(f.message, end)) return true;
-    if (ops_.empty()) {   // skipped: nothing of it is held
+    if (work_->ops.empty()) {   // skipped: nothing of it is held
       consume(std::exchange(scanned_, 0));
-    } else if (ops_.size() >= kMaxBatchMessages || scanned_ >= kMaxBatchBytes) {
+    } else if (work_->ops.size() >= kMaxBatchMessages || scanned_ >= kMaxBatchBytes) {
       flush_after_ = true;
       end = BatchEnd::flush;
       return true;
@@ -277,7 +288,7 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
     op.type = m.type;
     op.offset = offset;
     op.size = static_cast<std::uint32_t>(m.whole.size());
-    ops_.push_back(std::move(op));
+    work_->ops.push_back(std::move(op));
   };
   switch (m.type) {
     case 'S':
@@ -311,7 +322,7 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
       if (!skip_to_sync_) add();
       return false;
     default:
-      if (!ops_.empty() && !skip_to_sync_) {
+      if (!work_->ops.empty() && !skip_to_sync_) {
         // COPY data sent without waiting for CopyInResponse: first see whether the server copies.
         scanned_ = offset;
         flush_after_ = true;
@@ -337,7 +348,9 @@ net::Task<Session::BatchEnd> Session::read_batch() {
     }
     if (in_.empty() && in_.capacity() > kKeptBuffer) in_.release();
     stash();
+    lay_work_down();
     co_await waiter_.wait();
+    if (!work_) take_work();
     if (listening_) deliver_notifications();
     for (pool::Server* server : {server_, pinned_ == server_ ? nullptr : pinned_})
       if (server && !process_idle_server(*server)) co_return BatchEnd::closed;
@@ -399,7 +412,7 @@ net::Task<> Session::finish() {
   if (spread_) co_await spread_->roll_back();
   spread_.reset();
   if (server_ && !server_broken_) co_await drain();
-  if (server_ && (server_broken_ || !expected_.empty() || !to_server_.empty() || mid_sequence_)) drop_server();
+  if (server_ && (server_broken_ || !work_->expected.empty() || !work_->to_server.empty() || mid_sequence_)) drop_server();
   const bool in_block = transaction_ == Transaction::open || transaction_ == Transaction::failed || settings_error_;
   settings_error_.reset();
   if (server_ && in_block)
@@ -421,31 +434,31 @@ net::Task<> Session::finish() {
 
 // The client died while the server works: cancel, read what is still owed, and reuse the connection (no login storm).
 net::Task<> Session::drain() {
-  if (expected_.empty() && to_server_.empty() && !mid_sequence_ && !copy_in_) co_return;
+  if (work_->expected.empty() && work_->to_server.empty() && !mid_sequence_ && !copy_in_) co_return;
   // The server waits for the rest of a CopyData, and nothing else can be said to it; or what it will answer cannot be told.
   if (copy_bulk_left_ > 0 || copy_syncs_ > 0) {
     drop_server();
     co_return;
   }
   if (copy_in_) {
-    wire::write_message(to_server_, 'f', std::string_view("client disconnected\0", 20));
-    const bool simple = !expected_.empty() && expected_.front().kind == Expect::query;
+    wire::write_message(work_->to_server, 'f', std::string_view("client disconnected\0", 20));
+    const bool simple = !work_->expected.empty() && work_->expected.front().kind == Expect::query;
     copy_in_ = false;
     if (!simple) mid_sequence_ = true;
-  } else if (!expected_.empty()) {
+  } else if (!work_->expected.empty()) {
     send_cancel();
   }
   if (mid_sequence_) {
     // The client never said Sync: what it ran in this sequence must not be committed by ours.
     if (!skip_to_sync_) poison({sqlstate::kConnectionFailure, "the client went away"}, kNoOp);
-    wire::write_sync(to_server_);
-    expected_.push({Expect::sync, true, 0});
+    wire::write_sync(work_->to_server);
+    work_->expected.push({Expect::sync, true, 0});
     mid_sequence_ = false;
   }
   timer_.arm(Deadline::after(worker_.loop().now(), kCleanUpTime));
   while (!server_broken_ && !timer_.fired()) {
     flush_server();
-    if (expected_.empty() && to_server_.empty()) break;
+    if (work_->expected.empty() && work_->to_server.empty()) break;
     if (!receive_from_server()) co_await waiter_.wait();
   }
   timer_.cancel();
@@ -460,10 +473,10 @@ void Session::request_cancel() {
     waiter_.notify();
   } else if (scatter_) {
     scatter_->cancel();
-  } else if (server_ && !expected_.empty() && !own_running_) {
-    const bool settings = expected_.front().kind == Expect::settings;   // with the client's statement behind them
+  } else if (server_ && !work_->expected.empty() && !own_running_) {
+    const bool settings = work_->expected.front().kind == Expect::settings;   // with the client's statement behind them
     cancelled_settings_ |= settings;
-    if (settings || !expected_.front().swallow) send_cancel();   // never a statement of the proxy's own
+    if (settings || !work_->expected.front().swallow) send_cancel();   // never a statement of the proxy's own
   }
 }
 
@@ -507,7 +520,7 @@ ClientInfo Session::info() const {
   if (i.pinned) i.pin_reason = kept_.reasons();
   i.connected = connected_;
   i.last_request = last_request_;
-  if (state_ == State::waiting) i.wait = worker_.loop().now() - request_.since;
+  if (state_ == State::waiting) i.wait = worker_.loop().now() - work_->request.since;
   i.prepared = names_.size();
   return i;
 }

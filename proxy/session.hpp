@@ -23,11 +23,10 @@
 #include "proxy/auth_query.hpp"
 #include "proxy/kept.hpp"
 #include "proxy/listening.hpp"
-#include "proxy/portals.hpp"
-#include "proxy/reply_queue.hpp"
 #include "proxy/settings_state.hpp"
 #include "proxy/statements.hpp"
 #include "proxy/survey.hpp"
+#include "proxy/work.hpp"
 #include "proxy/worker.hpp"
 #include "router/prepared_text.hpp"
 #include "wire/messages.hpp"
@@ -113,36 +112,6 @@ class Session {
   enum class Transaction : std::uint8_t { none, held, held_failed, open, failed };
   enum class BatchEnd : std::uint8_t { query, sync, flush, terminate, closed };
 
-  // One message of a batch.
-  struct Op {
-    char type = 0;
-    std::uint32_t offset = 0;       // of the whole message, from the batch's first byte
-    std::uint32_t size = 0;
-    router::PlanRef plan;           // Query, Parse, Bind, Execute (of a known portal)
-    PreparedRef statement;          // Parse, Bind, Describe of a named statement
-    InternedRef interned;
-    std::shared_ptr<const std::string> text;   // Execute: the portal's, where it matters
-    std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
-    char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData), or as kOwnSetting; 0: see translate_op()
-    std::unique_ptr<PreparedText> prepared;   // the text names prepared statements
-    FilledRef filled;               // the proxy has put keys into the text; of a Query or Bind: into this message
-  };
-  // What a batch as a whole asks for.
-  struct Decision {
-    bool runs = false;              // something executes
-    bool read_only = true;
-    bool writes = false;            // may change data (transaction control and SET do not)
-    bool home = false;              // must be the home shard
-    bool scatter = false;           // some statement of it runs on several shards
-    std::optional<schema::ShardId> shard;
-    std::optional<schema::ShardId> prepares_on;   // where a hint says that a statement will run which is only prepared or described
-    WriteMarks::Scope scope;        // what it reads and writes
-    router::Effects effects;
-    Held<Error> error;              // the op at `error_at` fails with it
-    std::size_t error_at = 0;
-    bool check_only = false;        // text our parser rejects on a sharded database: Parse alone
-    bool channels = false;          // it listens
-  };
   // unprepared: the server refused the session's settings, and with them the batch.
   enum class Outcome : std::uint8_t { done, retry, closed, unprepared };
 
@@ -159,6 +128,8 @@ class Session {
   net::Task<BatchEnd> read_batch();
   void end_batch();
   void consume(std::size_t n);
+  void take_work();
+  void lay_work_down();
   bool gather(BatchEnd& end);
   bool take_message(const wire::Message& message, BatchEnd& end);
   bool receive_from_client();
@@ -289,7 +260,7 @@ class Session {
   [[nodiscard]] static Transaction after_local(const router::Plan& plan, Transaction at);
   [[nodiscard]] bool names_statements_only() const;
   // The Flush of this batch is a Sync to its server, which then goes back: the client's own Sync, when it comes, is answered by the proxy.
-  [[nodiscard]] bool flushes_apart() const { return cut_apart_ || (aside_ && !ops_.empty() && ops_.back().type == 'H'); }
+  [[nodiscard]] bool flushes_apart() const { return cut_apart_ || (aside_ && !work_->ops.empty() && work_->ops.back().type == 'H'); }
   void run_local(const router::Plan& plan, std::string_view sql);
   void end_held(const router::Plan& plan);
   [[nodiscard]] std::vector<std::string> held_characteristics() const;
@@ -442,7 +413,10 @@ class Session {
   [[nodiscard]] bool raw_now() const;
   [[nodiscard]] bool may_stay_raw() const;
   void ensure_unnamed();
-  [[nodiscard]] const PreparedStatement& unnamed_before() const { return unnamed_replaced_ ? unnamed_before_ : unnamed_; }
+  [[nodiscard]] PreparedStatement& make_unnamed();
+  [[nodiscard]] const PreparedStatement& unnamed() const { return statement_at(unnamed_); }
+  [[nodiscard]] const PreparedStatement& unnamed_before() const { return statement_at(unnamed_replaced_ ? work_->unnamed_before : unnamed_); }
+  [[nodiscard]] static const PreparedStatement& statement_at(const std::unique_ptr<PreparedStatement>& place);
   void restore_unnamed(std::size_t failed);
   void take_unnamed_back();
   void evict_prepared(std::size_t bytes);
@@ -505,6 +479,7 @@ class Session {
   std::unique_ptr<net::Socket> client_;
   net::Waiter waiter_;
   net::Timer timer_;
+  std::unique_ptr<Work> work_;          // null: the client idles outside of a transaction, and the session waits for its next byte
   State state_ = State::login;
   Transaction transaction_ = Transaction::none;
   config::PoolMode mode_ = config::PoolMode::transaction;
@@ -514,7 +489,7 @@ class Session {
   bool skip_to_sync_ = false;           // an error was answered in the middle of a pipeline
   bool has_unnamed_ = false;
   bool had_unnamed_ = false;            // before the batch
-  bool unnamed_replaced_ = false;       // by the batch, of which messages may still mean unnamed_before_
+  bool unnamed_replaced_ = false;       // by the batch, of which messages may still mean the one before
   bool raw_ = true;                     // the batch can be forwarded byte for byte
   bool sending_raw_ = false;
   bool standard_conforming_strings_ = true;
@@ -582,14 +557,8 @@ class Session {
 
   // input: unconsumed bytes, in the loop's receive buffer (borrowed) or in in_
   ByteView input_;
-  std::size_t scanned_ = 0;             // how much of input_ is in ops_
+  std::size_t scanned_ = 0;             // how much of input_ is in work_->ops
   ByteBuffer in_;
-  std::vector<Op> ops_;
-  std::vector<std::pair<std::size_t, ByteBuffer>> rewritten_;   // messages of ops_ that the proxy has put keys into, until they are in input_
-  ReplyQueue expected_;
-  ByteBuffer to_server_;                // what the server's socket did not take
-  ByteBuffer carry_;                    // an incomplete control message of the server
-  ByteBuffer own_;                      // the proxy's own messages, to go out at the present place of the reply stream
   std::unique_ptr<net::Conduit> conduit_;   // holds what goes to the client before out_; null: nothing
   ByteBuffer out_;                      // for the client: what its socket did not take, and the proxy's own replies
   Held<Error> server_fatal_;
@@ -599,26 +568,13 @@ class Session {
   Held<Error> end_with_;                // from others
   SessionSettings settings_;
   SettingsRef context_of_;              // the settings that context() was made for
+  std::unique_ptr<PreparedStatement> unnamed_;   // has_unnamed_; else what is left of the last one; null: there never was any
+  StatementNames names_;                // of prepared statements
   std::string server_user_;             // the role on its servers: the backend string's user, else user_
   std::string default_search_path_;     // of the login on its servers
-  std::string lost_by_reset_;           // start-up settings the server must be told again before its next statement
-  // The transaction's log (session_log.cpp): its BEGIN, and what else another server would have to be told to be in the same state. While
-  // no shard is known, that is all that was said.
-  std::vector<std::string> held_;
-  std::shared_ptr<pool::Pool> queued_at_;   // request_ is in its queue
-  pool::Request request_;
-  Decision decision_;
-  Portals portals_;
-  WriteMarks::Scope transaction_scope_; // what it wrote, marked again when it ends
-
-  // prepared statements
-  PreparedStatement unnamed_;
-  PreparedStatement unnamed_before_;
-  StatementNames names_;
 
   // what it keeps on a server
   Asks asks_;                           // before it goes back
-  std::vector<std::string> asked_names_;   // custom settings that may have been set
   std::optional<KeptSet> found_;        // what it was found to hold
   KeptSet kept_;                        // why pinned_ is kept
   pool::Pool* permit_ = nullptr;        // counts this session's pin

@@ -10,18 +10,18 @@ constexpr std::string_view kCopyMessages = "dcfSHX";   // what may come while th
 }  // namespace
 
 void Session::on_copy_in() {
-  if (expected_.empty()) return break_server(out_of_step('G'));
+  if (work_->expected.empty()) return break_server(out_of_step('G'));
   copy_in_ = true;
   copy_failed_ = false;
-  copy_extended_ = expected_.front().kind == Expect::execute;
-  copy_syncs_ = copy_extended_ ? static_cast<std::uint32_t>(expected_.drop_syncs()) : 0;
+  copy_extended_ = work_->expected.front().kind == Expect::execute;
+  copy_syncs_ = copy_extended_ ? static_cast<std::uint32_t>(work_->expected.drop_syncs()) : 0;
   consume(std::exchange(scanned_, 0));          // the client's bytes are COPY data from here on
 }
 
 // Passes COPY data on, as long as the server takes it. True: something moved.
 bool Session::forward_copy_data() {
   bool moved = false;
-  while (copy_in_ && to_server_.empty() && !server_broken_ && !client_eof_) {
+  while (copy_in_ && work_->to_server.empty() && !server_broken_ && !client_eof_) {
     if (input_.empty() && !receive_from_client()) break;
     const std::size_t ready = copy_data_ready();
     if (ready > 0) {
@@ -80,7 +80,7 @@ bool Session::copy_extended_in_progress() const { return copy_extended_ && (copy
 // A message that has no place in COPY data. Only the server knows whether it still copies, or has refused what came before: it is told to
 // end the COPY, and its error tells which.
 void Session::give_copy_up() {
-  wire::write_message(to_server_, 'f', concat(kCopyGivenUp, std::string_view("\0", 1)));
+  wire::write_message(work_->to_server, 'f', concat(kCopyGivenUp, std::string_view("\0", 1)));
   copy_given_up_ = true;
   copy_in_ = false;
   mid_sequence_ |= copy_extended_;
@@ -97,11 +97,11 @@ void Session::end_failed_copy() {
   copy_in_ = false;
   if (copy_syncs_ == 0 || client_dead_) return;
   copy_ready_ = 0;
-  if (copy_extended_) wire::write_sync(to_server_);
-  wire::write_named(to_server_, 'C', 'S', kNoSuchStatement);
-  wire::write_sync(to_server_);
-  expected_.push({Expect::copy_end, true, kNoOp});
-  expected_.push({Expect::own_sync, true, kNoOp});
+  if (copy_extended_) wire::write_sync(work_->to_server);
+  wire::write_named(work_->to_server, 'C', 'S', kNoSuchStatement);
+  wire::write_sync(work_->to_server);
+  work_->expected.push({Expect::copy_end, true, kNoOp});
+  work_->expected.push({Expect::own_sync, true, kNoOp});
 }
 
 void Session::on_copy_sync_ready(char status) {
@@ -113,9 +113,9 @@ void Session::on_copy_sync_ready(char status) {
 void Session::on_copy_syncs_counted() {
   const std::uint32_t own = copy_extended_ ? 1 : 0;
   if (copy_ready_ < own || copy_ready_ - own > copy_syncs_) return break_server({sqlstate::kProtocolViolation, "the server answered a Sync too many"});
-  expected_.pop();
+  work_->expected.pop();
   copy_syncs_ = 0;
-  for (std::uint32_t i = own; i < copy_ready_; ++i) wire::write_ready_for_query(own_, status_letter());
+  for (std::uint32_t i = own; i < copy_ready_; ++i) wire::write_ready_for_query(work_->own, status_letter());
   skip_to_sync_ = copy_extended_ && copy_ready_ == own;   // the client's own has not come yet
 }
 

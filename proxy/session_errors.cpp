@@ -28,16 +28,16 @@ void Session::on_error(const wire::Message& m, bool& forward) {
     server_broken_ = true;
     return;
   }
-  if (expected_.empty()) return break_server(as_error(*view));
+  if (work_->expected.empty()) return break_server(as_error(*view));
   if (again_ || will_run_again(m)) {
     forward = false;
-    if (!again_) forget_stale(ops_[expected_.first_owed()->op]);
+    if (!again_) forget_stale(work_->ops[work_->expected.first_owed()->op]);
     again_ = true;
     ++runs_again_;
-    if (expected_.first_owed()->kind != Expect::query) expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
+    if (work_->expected.first_owed()->kind != Expect::query) work_->expected.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
     return;
   }
-  const Expected head = expected_.front();
+  const Expected head = work_->expected.front();
   if (head.kind == Expect::settings) {
     settings_error_ = as_error(*view);
     return;
@@ -46,7 +46,7 @@ void Session::on_error(const wire::Message& m, bool& forward) {
     // What a Query names could not be prepared: the Query fails for want of it, and is told this reason.
     forward = false;
     swallowed_error_ = as_error(*view);
-    expected_.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
+    work_->expected.drop_to_sync([&](const Expected& e) { undo_on_server(e); });
     return;
   }
   if (own_running_ || (head.kind == Expect::query && head.swallow)) {
@@ -56,7 +56,7 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   }
   error_seen_ = true;
   traffic_->errors.add(view->code);
-  const Op* const op = head.op < ops_.size() ? &ops_[head.op] : nullptr;
+  const Op* const op = head.op < work_->ops.size() ? &work_->ops[head.op] : nullptr;
   if (op && is_stale_plan(m.body)) forget_stale(*op);   // it would fail every client from now on
   if (std::exchange(copy_given_up_, false) && view->message.find(kCopyGivenUp) != std::string_view::npos) {
     forward = false;
@@ -66,7 +66,7 @@ void Session::on_error(const wire::Message& m, bool& forward) {
   const bool follows = view->code == sqlstate::kInFailedTransaction.view() || view->code == sqlstate::kInvalidStatementName.view();
   if (follows && swallowed_error_) {
     forward = false;   // a held-back SET LOCAL, a Parse or the like had failed: that is what the client must know
-    wire::write_error(own_, wire::Severity::error, *std::exchange(swallowed_error_, std::nullopt));
+    wire::write_error(work_->own, wire::Severity::error, *std::exchange(swallowed_error_, std::nullopt));
   } else if (head.kind != Expect::poison && translate_error(m, op)) {
     forward = false;
   }
@@ -74,31 +74,31 @@ void Session::on_error(const wire::Message& m, bool& forward) {
     return copy_in_ || copy_syncs_ > 0 ? end_failed_copy() : void();
   if (head.kind == Expect::poison) {
     forward = false;
-    wire::write_error(own_, wire::Severity::error, *poison_error_);
+    wire::write_error(work_->own, wire::Severity::error, *poison_error_);
   }
-  expected_.drop_to_sync([&](const Expected& e) { undo(e); });
+  work_->expected.drop_to_sync([&](const Expected& e) { undo(e); });
   restore_unnamed(head.op);
   if (flushes_apart()) {
     skip_to_sync_ = true;
     if (transaction_ == Transaction::held) transaction_ = Transaction::held_failed;
     return;
   }
-  if (expected_.empty()) {
+  if (work_->expected.empty()) {
     skip_to_sync_ = mid_sequence_ = true;
     if (copy_in_ || copy_syncs_ > 0) end_failed_copy();
     return;
   }
   // The Sync that stands for a Query of which the proxy would have complained: the Query is skipped like all that follows.
-  const Expected& ends = expected_.front();
-  if (head.kind == Expect::poison || ends.kind != Expect::sync || ends.op >= ops_.size() || ops_[ends.op].type != 'Q') return;
+  const Expected& ends = work_->expected.front();
+  if (head.kind == Expect::poison || ends.kind != Expect::sync || ends.op >= work_->ops.size() || work_->ops[ends.op].type != 'Q') return;
   if (ends.op == head.op) return;   // it failed itself, as a Parse of the proxy's: its ReadyForQuery comes
-  expected_.swallow_front();
+  work_->expected.swallow_front();
   skip_to_sync_ = true;
 }
 
-// The unnamed statement when `failed` (an index of ops_) failed and all after it was skipped: that of the last message that came to pass.
+// The unnamed statement when `failed` (an index of work_->ops) failed and all after it was skipped: that of the last message that came to pass.
 void Session::restore_unnamed(std::size_t failed) {
-  if (failed >= ops_.size()) return;
+  if (failed >= work_->ops.size()) return;
   const auto parses = [&](const Op& op) { return op.type == 'P' && !op.statement && op.name.empty(); };
   const auto drops = [&](const Op& op) {
     if (op.type != 'C' || scanned_ == 0) return op.type == 'Q' || op.type == 'C';   // COPY data took the messages' place
@@ -106,30 +106,30 @@ void Session::restore_unnamed(std::size_t failed) {
     return named && named->kind == 'S' && named->name.empty();
   };
   std::size_t last = failed + 1;
-  while (last > 0 && !parses(ops_[last - 1]) && !drops(ops_[last - 1])) --last;
+  while (last > 0 && !parses(work_->ops[last - 1]) && !drops(work_->ops[last - 1])) --last;
   if (last == 0) return take_unnamed_back();
   const std::size_t at = last - 1;
-  has_unnamed_ = at != failed && parses(ops_[at]);
-  const bool is_latest = std::none_of(ops_.begin() + static_cast<std::ptrdiff_t>(last), ops_.end(), parses);
+  has_unnamed_ = at != failed && parses(work_->ops[at]);
+  const bool is_latest = std::none_of(work_->ops.begin() + static_cast<std::ptrdiff_t>(last), work_->ops.end(), parses);
   if (!has_unnamed_ || is_latest) return;
-  const auto parse = scanned_ == 0 ? wire::read_parse({}) : wire::read_parse(input_.subspan(ops_[at].offset + wire::kHeader, ops_[at].size - wire::kHeader));
+  const auto parse = scanned_ == 0 ? wire::read_parse({}) : wire::read_parse(input_.subspan(work_->ops[at].offset + wire::kHeader, work_->ops[at].size - wire::kHeader));
   has_unnamed_ = static_cast<bool>(parse);
   if (!has_unnamed_) return;
-  read_into(unnamed_, *parse);
-  unnamed_.id = worker_.next_unnamed();
+  read_into(*unnamed_, *parse);
+  unnamed_->id = worker_.next_unnamed();
 }
 
 // As it was before the batch.
 void Session::take_unnamed_back() {
-  if (std::exchange(unnamed_replaced_, false)) std::swap(unnamed_, unnamed_before_);
+  if (std::exchange(unnamed_replaced_, false)) std::swap(unnamed_, work_->unnamed_before);
   has_unnamed_ = had_unnamed_;
 }
 
 // The server skipped the message that would have caused this reply.
 void Session::undo(const Expected& e) {
   undo_on_server(e);
-  if (e.swallow || e.op >= ops_.size()) return;
-  Op& op = ops_[e.op];
+  if (e.swallow || e.op >= work_->ops.size()) return;
+  Op& op = work_->ops[e.op];
   const bool named = op.statement != nullptr || !op.name.empty();
   if (e.kind == Expect::parse || (e.kind == Expect::local && (op.type == 'P' || (op.plan && op.plan->verb == Verb::prepare && op.local == 'C'))))
     named ? names_.remove(op.name) : void(has_unnamed_ = false);

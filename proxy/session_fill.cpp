@@ -102,7 +102,7 @@ std::optional<ByteView> Session::fill_query(Op& op, std::string_view sql) {
   auto made = std::make_shared<Filled>();
   made->edits = edits_of(text);
   op.filled = std::move(made);
-  ByteBuffer& message = rewritten_.emplace_back(static_cast<std::size_t>(&op - ops_.data()), ByteBuffer()).second;
+  ByteBuffer& message = work_->rewritten.emplace_back(static_cast<std::size_t>(&op - work_->ops.data()), ByteBuffer()).second;
   wire::write_query(message, text.sql);
   return message.view().subspan(wire::kHeader);
 }
@@ -123,23 +123,23 @@ std::optional<ByteView> Session::fill_bind(Op& op, const wire::BindView& bind, c
   std::vector<std::uint16_t> formats(bind.result_formats);
   for (std::size_t i = 0; i < formats.size(); ++i) formats[i] = wire::load16(bind.result_format_bytes.data() + 2 * i);
   op.filled = filled;
-  ByteBuffer& message = rewritten_.emplace_back(static_cast<std::size_t>(&op - ops_.data()), ByteBuffer()).second;
+  ByteBuffer& message = work_->rewritten.emplace_back(static_cast<std::size_t>(&op - work_->ops.data()), ByteBuffer()).second;
   wire::write_bind(message, bind.portal, bind.statement, values, formats);
   return message.view().subspan(wire::kHeader);
 }
 
 // The messages with ids take the place of the client's in what it has sent.
 void Session::put_rewritten() {
-  if (rewritten_.empty()) return;
+  if (work_->rewritten.empty()) return;
   ByteBuffer all;
   std::size_t from = 0, next = 0;
   std::ptrdiff_t longer = 0;
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
-    Op& op = ops_[i];
+  for (std::size_t i = 0; i < work_->ops.size(); ++i) {
+    Op& op = work_->ops[i];
     const std::size_t end = op.offset + op.size;
     op.offset = static_cast<std::uint32_t>(op.offset + longer);
-    if (next == rewritten_.size() || rewritten_[next].first != i) continue;
-    const ByteView message = rewritten_[next++].second.view();
+    if (next == work_->rewritten.size() || work_->rewritten[next].first != i) continue;
+    const ByteView message = work_->rewritten[next++].second.view();
     all.append(input_.subspan(from, end - op.size - from));
     all.append(message);
     longer += static_cast<std::ptrdiff_t>(message.size()) - static_cast<std::ptrdiff_t>(op.size);
@@ -151,7 +151,7 @@ void Session::put_rewritten() {
   in_ = std::move(all);
   input_ = in_.view();
   borrowed_ = false;
-  rewritten_.clear();
+  work_->rewritten.clear();
 }
 
 // ParameterDescription without the parameters that are the proxy's.
@@ -161,7 +161,7 @@ void Session::write_own_parameters(const wire::Message& description, const Fille
   std::string body(as_text(description.body.first(size)));
   body[0] = static_cast<char>(filled.parameters >> 8);
   body[1] = static_cast<char>(filled.parameters & 0xFF);
-  wire::write_message(own_, 't', body);
+  wire::write_message(work_->own, 't', body);
 }
 
 }  // namespace weir::proxy

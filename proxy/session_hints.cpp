@@ -48,16 +48,16 @@ void Session::note_place(const Plan& plan) {
   if (!plan.named) return;
   const auto route = database_->router->resolve(plan, {{}, {}, {}, {}, server_encoding_});
   if (!route) return refuse(route.error());
-  if (decision_.prepares_on && *decision_.prepares_on != route->shard)
+  if (work_->decision.prepares_on && *work_->decision.prepares_on != route->shard)
     return refuse({sqlstate::kFeatureNotSupported,
-                   concat("statements that hints place on shards ", shard_name(*decision_.prepares_on), " and ", shard_name(route->shard), " are prepared together"),
+                   concat("statements that hints place on shards ", shard_name(*work_->decision.prepares_on), " and ", shard_name(route->shard), " are prepared together"),
                    "Send a Sync between them."});
-  decision_.prepares_on = route->shard;
+  work_->decision.prepares_on = route->shard;
 }
 
 void Session::answer_in_place(Op& op, char how) {
   raw_ = false;
-  if (decision_.error) return;
+  if (work_->decision.error) return;
   if (is_aborted()) return refuse(transaction_is_aborted());
   if (op.plan->refusal) return refuse(*op.plan->refusal);
   op.local = how;
@@ -65,7 +65,7 @@ void Session::answer_in_place(Op& op, char how) {
 
 void Session::bind_own_setting(Op& op, const wire::BindView& bind, const PreparedStatement& statement, Portal& portal) {
   answer_in_place(op);
-  if (decision_.error) return;
+  if (work_->decision.error) return;
   if (bind.parameters != statement.types.size())
     return refuse({sqlstate::kProtocolViolation,
                    concat("bind message supplies ", std::to_string(bind.parameters), " parameters, but prepared statement \"", bind.statement,

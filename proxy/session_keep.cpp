@@ -52,7 +52,7 @@ std::string KeptSet::reasons() const {
 // ---- what the batch may leave behind ----
 
 void Session::note_effects() {
-  const router::Effects& e = decision_.effects;
+  const router::Effects& e = work_->decision.effects;
   tainted_ |= e.taints;
   if (mode_ == config::PoolMode::session) {
     pin_after_ = true;
@@ -63,24 +63,24 @@ void Session::note_effects() {
   soft_after_ |= e.soft;
   asks_.settings |= e.sets || e.opaque;
   asks_.holds |= e.holds || e.opaque || (e.releases && server_ == pinned_);
-  if (!decision_.read_only && server_->sequences_of != id_) server_->sequences_of = 0;
+  if (!work_->decision.read_only && server_->sequences_of != id_) server_->sequences_of = 0;
   if (e.sets || e.opaque) note_setting_names();
 }
 
 // The names of settings that stand in the texts and parameters of such statements.
 void Session::note_setting_names() {
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (!op.plan || !(op.plan->effects.sets || op.plan->effects.opaque)) continue;
     const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
     if (op.prepared)
       for (const PreparedText::Use& use : op.prepared->uses)
-        if (use.prepared) schema::find_setting_names(use.prepared->sql, asked_names_);
-    if (op.type == 'Q') schema::find_setting_names(*wire::read_query(body), asked_names_);
-    if (op.type == 'P') schema::find_setting_names(wire::read_parse(body)->query, asked_names_);
+        if (use.prepared) schema::find_setting_names(use.prepared->sql, work_->asked_names);
+    if (op.type == 'Q') schema::find_setting_names(*wire::read_query(body), work_->asked_names);
+    if (op.type == 'P') schema::find_setting_names(wire::read_parse(body)->query, work_->asked_names);
     if (op.type != 'B') continue;
-    schema::find_setting_names(op.statement ? op.statement->sql : unnamed_.sql, asked_names_);
+    schema::find_setting_names(op.statement ? op.statement->sql : unnamed().sql, work_->asked_names);
     wire::for_each_parameter(*wire::read_bind(body), [&](std::size_t, const wire::BindParameter& p) {
-      if (!p.is_null && schema::is_custom_setting_name(as_text(p.value))) asked_names_.push_back(ascii_lower(as_text(p.value)));
+      if (!p.is_null && schema::is_custom_setting_name(as_text(p.value))) work_->asked_names.push_back(ascii_lower(as_text(p.value)));
     });
   }
 }
@@ -93,12 +93,12 @@ bool Session::must_ask() const { return asks_.settings || asks_.holds; }
 net::Task<> Session::ask_server() {
   const Asks asks = std::exchange(asks_, {});
   if (pin_after_ || (server_ == pinned_ && kept_.has(Kept::for_good))) {
-    asked_names_.clear();
+    work_->asked_names.clear();
     co_return;
   }
   std::string sql;
   if (asks.settings) {
-    std::vector<std::string> names = std::exchange(asked_names_, {});
+    std::vector<std::string> names = std::exchange(work_->asked_names, {});
     for (const std::string& name : database_->router->catalog().custom_settings()) names.push_back(name);
     if (settings_.current())
       for (const Setting& s : settings_.current()->settings)
@@ -185,7 +185,7 @@ void Session::take_own_row(ByteView body) {
 
 // Does the batch need the right to keep a server, before it runs?
 bool Session::needs_permit() const {
-  return (decision_.effects.pins || decision_.effects.holds) && mode_ != config::PoolMode::session && !permit_;
+  return (work_->decision.effects.pins || work_->decision.effects.holds) && mode_ != config::PoolMode::session && !permit_;
 }
 
 std::optional<Error> Session::take_permit() {

@@ -41,11 +41,11 @@ pool::Pool* Session::primary_pool(schema::ShardId shard) {
 // The read of what was just written must not go to a replica that may not have it yet.
 bool Session::may_use_replica() const {
   const config::Reads& reads = database_->state->config->reads;
-  if (!decision_.runs || !decision_.read_only || in_transaction() || pinned_ || decision_.error || decision_.check_only) return false;
+  if (!work_->decision.runs || !work_->decision.read_only || in_transaction() || pinned_ || work_->decision.error || work_->decision.check_only) return false;
   if (mode_ == config::PoolMode::session) return false;   // it will keep the server, and may write later
   if (reads.consistency == config::Consistency::primary) return false;
   if (reads.consistency == config::Consistency::eventual) return true;
-  return worker_.loop().now() - database_->state->marks->last(decision_.scope, target_shard()) > database_->state->write_hold;
+  return worker_.loop().now() - database_->state->marks->last(work_->decision.scope, target_shard()) > database_->state->write_hold;
 }
 
 bool Session::marks_matter() const {
@@ -70,8 +70,8 @@ pool::Pool* Session::choose_pool(schema::ShardId shard, bool read) {
 
 schema::ShardId Session::target_shard() const {
   if (transaction_shard_) return *transaction_shard_;
-  if (decision_.shard) return *decision_.shard;
-  if (decision_.prepares_on) return *decision_.prepares_on;
+  if (work_->decision.shard) return *work_->decision.shard;
+  if (work_->decision.prepares_on) return *work_->decision.prepares_on;
   if (pinned_) return pinned_shard_;   // it may be about what is kept there: FETCH, DISCARD ALL ...
   return schema::kHomeShard;
 }
@@ -84,7 +84,7 @@ std::string_view Session::shard_name(schema::ShardId shard) const {
 
 // A session keeps state on one server. Would the batch leave more of it on `shard`?
 std::optional<Error> Session::keeps_elsewhere(schema::ShardId shard) const {
-  const router::Effects& e = decision_.effects;
+  const router::Effects& e = work_->decision.effects;
   if (!pinned_ || pinned_ == server_ || pinned_shard_ == shard || !(e.pins || e.holds || e.opaque)) return std::nullopt;
   return Error(sqlstate::kFeatureNotSupported,
                concat("this session keeps state on shard ", shard_name(pinned_shard_), " (", kept_.reasons(), ") and cannot keep more on shard ",
@@ -95,10 +95,10 @@ std::optional<Error> Session::keeps_elsewhere(schema::ShardId shard) const {
 // The transaction (or the open sequence) has its server already: the statement must fit it.
 std::optional<Error> Session::does_not_fit() const {
   if (auto keeps = keeps_elsewhere(server_shard_)) return keeps;
-  if (!decision_.shard || *decision_.shard == server_shard_) return std::nullopt;
+  if (!work_->decision.shard || *work_->decision.shard == server_shard_) return std::nullopt;
   return Error(sqlstate::kFeatureNotSupported,
                concat("this transaction runs on shard ", shard_name(server_shard_), ", the statement belongs to shard ",
-                      shard_name(*decision_.shard), ", and cannot go there any more"),
+                      shard_name(*work_->decision.shard), ", and cannot go there any more"),
                "End the transaction first, or keep to keys of one shard within it.");
 }
 
@@ -106,15 +106,15 @@ std::optional<Error> Session::does_not_fit() const {
 
 // The steady state: a server is idle, and nothing has to be said to it first.
 bool Session::lease_now() {
-  if (server_) return !does_not_fit() && !needs_sequences() && !needs_permit() && lost_by_reset_.empty();
+  if (server_) return !does_not_fit() && !needs_sequences() && !needs_permit() && work_->lost_by_reset.empty();
   const schema::ShardId shard = target_shard();
-  if (pinned_ || (decision_.shard && *decision_.shard != shard)) return false;
+  if (pinned_ || (work_->decision.shard && *work_->decision.shard != shard)) return false;
   read_leased_ = may_use_replica();
   pool::Pool* pool = choose_pool(shard, read_leased_);
-  request_.settings = settings_.current().get();
-  pool::Server* server = pool->acquire(request_, worker_.loop().now());
+  work_->request.settings = settings_.current().get();
+  pool::Server* server = pool->acquire(work_->request, worker_.loop().now());
   if (!server) {
-    queued_at_ = pool->shared_from_this();
+    work_->queued_at = pool->shared_from_this();
     return false;
   }
   adopt_server(server, shard);
@@ -129,18 +129,18 @@ void Session::adopt_server(pool::Server* server, schema::ShardId shard) {
   server->socket->set_waiter(&waiter_);
   traffic_ = &worker_.traffic(server->pool->backend());
   traffic_->assignments.add();
-  traffic_->waits.observe(worker_.loop().now() - request_.since);
+  traffic_->waits.observe(worker_.loop().now() - work_->request.since);
 }
 
 net::Task<Result<void>> Session::lease() {
   if (pinned_ && keeps_elsewhere(server_ ? server_shard_ : target_shard()) && kept_.only(Kept::sequence)) release_soft_pin();
-  if (server_ && !queued_at_) {
+  if (server_ && !work_->queued_at) {
     if (auto misfit = does_not_fit()) co_return std::move(*misfit);
   }
   const schema::ShardId shard = target_shard();
   if (!server_)
     if (auto keeps = keeps_elsewhere(shard)) co_return std::move(*keeps);
-  if (!server_ && decision_.shard && *decision_.shard != shard) {
+  if (!server_ && work_->decision.shard && *work_->decision.shard != shard) {
     server_shard_ = shard;
     co_return std::move(*does_not_fit());
   }
@@ -153,18 +153,18 @@ net::Task<Result<void>> Session::lease() {
   // A replica that fails a login is left for another, and at last for the primary.
   for (int tries = 0; !server_; ++tries) {
     if (plan_is_stale()) co_return Result<void>{};   // the caller plans again
-    if (!queued_at_) {
+    if (!work_->queued_at) {
       read_leased_ = may_use_replica() && tries < 3;
-      queued_at_ = choose_pool(shard, read_leased_)->shared_from_this();
-      request_.settings = settings_.current().get();
-      if (pool::Server* server = queued_at_->acquire(request_, worker_.loop().now())) {
-        queued_at_.reset();
+      work_->queued_at = choose_pool(shard, read_leased_)->shared_from_this();
+      work_->request.settings = settings_.current().get();
+      if (pool::Server* server = work_->queued_at->acquire(work_->request, worker_.loop().now())) {
+        work_->queued_at.reset();
         adopt_server(server, shard);
         break;
       }
     }
-    auto got = co_await wait_in_queue(*queued_at_);
-    queued_at_.reset();
+    auto got = co_await wait_in_queue(*work_->queued_at);
+    work_->queued_at.reset();
     if (got) {
       adopt_server(*got, shard);
     } else if (!got.error().connection_spoilt || tries >= 4) {
@@ -199,15 +199,15 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
   const Deadline last = std::min(before, Deadline::after(since, limits.wait_timeout));
   Deadline notify = logged_in_ ? Deadline::after(since, limits.wait_notify) : Deadline::never();
   const auto next_look = [&] {
-    return request_.first ? Deadline::after(worker_.loop().now(), ServerWaits::kPatience) : Deadline::never();
+    return work_->request.first ? Deadline::after(worker_.loop().now(), ServerWaits::kPatience) : Deadline::never();
   };
   timer_.arm(std::min({last, notify, next_look()}));
   std::optional<Error> error;
   pool::Server* server = nullptr;
   while (!server && !error) {
-    if ((server = pool.taken(request_))) break;
-    if (!pool::Pool::waits(request_)) {
-      error = *request_.error;
+    if ((server = pool.taken(work_->request))) break;
+    if (!pool::Pool::waits(work_->request)) {
+      error = *work_->request.error;
     } else if (client_->hung_up() || client_eof_ || (end_with_ && end_now_)) {
       error = Error(sqlstate::kConnectionFailure, "the client went away");   // whatever it may have said before
     } else if (std::exchange(cancel_requested_, false)) {
@@ -217,7 +217,7 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
     } else if (last.passed(worker_.loop().now())) {
       error = pool.timeout_error(worker_.loop().now() - since);
       database_->stats.timed_out(Timeout::wait);
-    } else if (request_.first && worker_.proxy().server_waits().must_give_way(id_)) {
+    } else if (work_->request.first && worker_.proxy().server_waits().must_give_way(id_)) {
       error = blocked_over_shards(pool);
     } else {
       if (notify.passed(worker_.loop().now())) {
@@ -228,7 +228,7 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
     }
   }
   if (!server) {
-    pool.cancel(request_);
+    pool.cancel(work_->request);
     worker_.traffic(pool.backend()).waits.observe(worker_.loop().now() - since);
   }
   timer_.arm(before);
@@ -259,20 +259,20 @@ net::Task<Result<void>> Session::discard_all() {
 net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::pair<std::string, std::string>>* parameters) {
   own_parameters_ = parameters;
   swallowed_error_.reset();
-  wire::write_query(to_server_, sql);
-  expected_.push({Expect::query, true, 0});
+  wire::write_query(work_->to_server, sql);
+  work_->expected.push({Expect::query, true, 0});
   server_->unnamed_statement = 0;   // a simple Query drops it
   own_running_ = true;
   stash();
   net::Timer timer(waiter_);
   timer.arm(Deadline::after(worker_.loop().now(), kOwnStatementTime));
-  while (!expected_.empty() && !server_broken_ && !timer.fired()) {
+  while (!work_->expected.empty() && !server_broken_ && !timer.fired()) {
     flush_server();
     if (!receive_from_server()) co_await waiter_.wait();
   }
   own_running_ = false;
   own_parameters_ = nullptr;
-  if (!expected_.empty() || server_broken_) {
+  if (!work_->expected.empty() || server_broken_) {
     server_broken_ = true;
     Error error = server_fatal_.value_or(Error(sqlstate::kConnectionFailure,
                                                concat("the server connection was lost (", server_->pool->name(), ")"), "Try again."));
@@ -288,7 +288,7 @@ net::Task<Result<void>> Session::run_own(std::string_view sql, std::vector<std::
 // The steady state: nothing keeps it, nothing has to be cleaned.
 bool Session::give_back_now() {
   if ((in_transaction() && !aside_) || mid_sequence_) return !server_broken_;
-  if (server_broken_ || pin_after_ || soft_after_ || tainted_ || permit_ || must_ask() || cancels_in_flight_ > 0 || cancel_may_come_ || server_ == pinned_ || !lost_by_reset_.empty())
+  if (server_broken_ || pin_after_ || soft_after_ || tainted_ || permit_ || must_ask() || cancels_in_flight_ > 0 || cancel_may_come_ || server_ == pinned_ || !work_->lost_by_reset.empty())
     return false;
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
   return true;
@@ -332,23 +332,24 @@ net::Task<> Session::give_back() {
       co_return;
     }
   }
-  if (!std::exchange(lost_by_reset_, {}).empty()) server_->settings = unknown_settings();
+  if (!std::exchange(work_->lost_by_reset, {}).empty()) server_->settings = unknown_settings();
   server_->pool->release(std::exchange(server_, nullptr), worker_.loop().now());
 }
 
 void Session::drop_server() {
   if (!server_) return;
   settings_error_.reset();
-  lost_by_reset_.clear();
+  work_->lost_by_reset.clear();
+  work_->asked_names.clear();
   if (!pinned_ || server_ == pinned_) unpin();
   asks_ = {};
   found_.reset();
   server_->socket->set_waiter(nullptr);
   const auto why = server_broken_ ? pool::CloseReason::lost : pool::CloseReason::unclean;
   server_->pool->discard(std::exchange(server_, nullptr), why);
-  expected_.clear();
-  to_server_.clear();
-  carry_.clear();
+  work_->expected.clear();
+  work_->to_server.clear();
+  work_->carry.clear();
   bulk_left_ = 0;
   copy_bulk_left_ = 0;
   copy_syncs_ = 0;

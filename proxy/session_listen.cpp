@@ -36,28 +36,28 @@ Error other_encoding() {
 
 // Does the batch listen, or may it commit what the transaction said before?
 bool Session::must_subscribe() const {
-  if (!decision_.channels && !(listening_ && listening_->channels.has_pending())) return false;
-  return mode_ != config::PoolMode::session && !decision_.error && (decision_.channels || batch_may_commit());
+  if (!work_->decision.channels && !(listening_ && listening_->channels.has_pending())) return false;
+  return mode_ != config::PoolMode::session && !work_->decision.error && (work_->decision.channels || batch_may_commit());
 }
 
 bool Session::batch_may_commit() const {
-  return !in_transaction() || std::any_of(ops_.begin(), ops_.end(), [](const Op& op) { return op.plan && may_commit(*op.plan); });
+  return !in_transaction() || std::any_of(work_->ops.begin(), work_->ops.end(), [](const Op& op) { return op.plan && may_commit(*op.plan); });
 }
 
 // The hub is to listen before the statement is answered, and to keep what comes from before the COMMIT on. A COMMIT does not fail for its
 // sake: what is not heard because a connection is away is told when it is back.
 net::Task<> Session::subscribe_channels() {
   std::set<std::string> wanted = listening_ ? listening_->channels.pending() : std::set<std::string>{};
-  for (std::size_t i = ops_.size(); i-- > 0;) {
-    if (!ops_[i].plan || (ops_[i].type != 'Q' && ops_[i].type != 'E')) continue;
-    for (const router::ChannelStep& step : ops_[i].plan->channels) {
+  for (std::size_t i = work_->ops.size(); i-- > 0;) {
+    if (!work_->ops[i].plan || (work_->ops[i].type != 'Q' && work_->ops[i].type != 'E')) continue;
+    for (const router::ChannelStep& step : work_->ops[i].plan->channels) {
       if (step.verb != Verb::listen) continue;
       wanted.insert(step.name);
-      decision_.error_at = i;   // should it be refused
+      work_->decision.error_at = i;   // should it be refused
     }
   }
   if (auto opened = open_listening(); !opened) {
-    if (decision_.channels) refuse(opened.take_error());
+    if (work_->decision.channels) refuse(opened.take_error());
     co_return;
   }
   const std::set<std::string>& have = listening_->channels.committed();
@@ -65,8 +65,8 @@ net::Task<> Session::subscribe_channels() {
   if (wanted.empty()) co_return;
   if (have.size() + wanted.size() > Listening::kMaxChannels) co_return refuse(too_many_channels());
   const bool live = batch_may_commit();
-  auto error = co_await ask_hub({wanted.begin(), wanted.end()}, live, decision_.channels);
-  if (error && decision_.channels) refuse(std::move(*error));
+  auto error = co_await ask_hub({wanted.begin(), wanted.end()}, live, work_->decision.channels);
+  if (error && work_->decision.channels) refuse(std::move(*error));
 }
 
 Result<void> Session::open_listening() {

@@ -69,7 +69,7 @@ char Session::status_letter() const {
 }
 
 bool Session::ends_failed_transaction() const {
-  for (const Op& op : ops_)
+  for (const Op& op : work_->ops)
     if (op.plan && (op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback)) return true;
   return false;
 }
@@ -77,15 +77,15 @@ bool Session::ends_failed_transaction() const {
 void Session::leave_transaction(bool committed) {
   end_channels(committed);
   committed ? settings_.commit() : settings_.rollback();
-  if (!committed) lost_by_reset_.clear();
+  if (!committed) work_->lost_by_reset.clear();
   set_locally_ = false;
   transaction_ = Transaction::none;
   failed_locally_ = false;
-  held_.clear();
+  work_->held.clear();
   begin_read_only_ = false;
   transaction_shard_.reset();
   transaction_wrote_ = false;
-  transaction_scope_ = {};
+  work_->scope = {};
 }
 
 // Can the proxy answer this statement by itself, where the client's transaction is `at`?
@@ -146,7 +146,7 @@ void Session::end_held(const Plan& plan) {
   if (!plan.chain) return;
   transaction_ = Transaction::held;
   begin_read_only_ = read_only;
-  held_ = std::move(next);
+  work_->held = std::move(next);
 }
 
 void Session::run_local(const Plan& plan, std::string_view sql) {
@@ -160,21 +160,21 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
       transaction_ = Transaction::held;
       transaction_began_ = worker_.loop().now();
       begin_read_only_ = plan.begin_read_only;
-      held_.assign(1, std::string(sql));
+      work_->held.assign(1, std::string(sql));
       return;
     case Verb::savepoint:
       settings_.savepoint(plan.setting);
-      held_.emplace_back(sql);
+      work_->held.emplace_back(sql);
       return;
     case Verb::release_savepoint:
       settings_.release(plan.setting);
-      held_.emplace_back(sql);
+      work_->held.emplace_back(sql);
       return;
     case Verb::set_local: set_locally_ = true; [[fallthrough]];
-    case Verb::set_transaction: held_.emplace_back(sql); return;
+    case Verb::set_transaction: work_->held.emplace_back(sql); return;
     case Verb::rollback_to_savepoint:
       settings_.rollback_to(plan.setting);
-      held_.emplace_back(sql);
+      work_->held.emplace_back(sql);
       transaction_ = Transaction::held;
       return;
     case Verb::commit:
@@ -206,11 +206,11 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
 // The first statement of the batch that goes back to, or releases, a savepoint which a transaction without a server may lack.
 std::optional<std::size_t> Session::lacks_savepoint() const {
   if (transaction_ == Transaction::open || transaction_ == Transaction::failed) return std::nullopt;
-  if (transaction_ == Transaction::held_failed && held_.empty()) return std::nullopt;   // its server was lost: nothing but ROLLBACK is left
+  if (transaction_ == Transaction::held_failed && work_->held.empty()) return std::nullopt;   // its server was lost: nothing but ROLLBACK is left
   std::vector<std::string_view> made;
   bool undone = false;   // then nobody looks further what is left of them
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
-    const Op& op = ops_[i];
+  for (std::size_t i = 0; i < work_->ops.size(); ++i) {
+    const Op& op = work_->ops[i];
     if (!op.plan || (op.type != 'Q' && op.type != 'E')) continue;
     const Plan& plan = *op.plan;
     if (plan.verb == Verb::savepoint) made.emplace_back(plan.setting);
@@ -226,7 +226,7 @@ std::optional<std::size_t> Session::lacks_savepoint() const {
 bool Session::fails_for_savepoint(std::size_t at) const {
   if (transaction_ == Transaction::none) return false;
   for (std::size_t i = 0; i < at; ++i)
-    if (ops_[i].plan && (ops_[i].type == 'Q' || ops_[i].type == 'E')) return false;
+    if (work_->ops[i].plan && (work_->ops[i].type == 'Q' || work_->ops[i].type == 'E')) return false;
   return true;
 }
 
@@ -236,22 +236,22 @@ bool Session::answer_locally(BatchEnd end) {
   bool all_local = true;
   bool returns_to_savepoint = false;
   Transaction at = transaction_;
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
     if (op.plan && !is_local(op, at)) all_local = false;
     if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
   }
-  if (const auto named = lacks_savepoint(); named && !decision_.error) {
+  if (const auto named = lacks_savepoint(); named && !work_->decision.error) {
     all_local = false;
     if (fails_for_savepoint(*named)) {
-      const std::string& name = ops_[*named].plan->setting;
+      const std::string& name = work_->ops[*named].plan->setting;
       fail_locally(end, {kInvalidSavepoint, concat("savepoint \"", name, "\" does not exist")});
       return true;
     }
   }
   // Of a transaction whose server was lost no savepoint is left.
-  if (transaction_ == Transaction::held_failed && held_.empty()) returns_to_savepoint = false;
+  if (transaction_ == Transaction::held_failed && work_->held.empty()) returns_to_savepoint = false;
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
     if (!mid_sequence_) {
       fail_locally(end, transaction_is_aborted());
@@ -260,14 +260,14 @@ bool Session::answer_locally(BatchEnd end) {
     fail_on_server_at(transaction_is_aborted());
     return false;
   }
-  if (decision_.error) {
+  if (work_->decision.error) {
     if (can_fail_in_place()) return false;
-    fail_locally(end, *decision_.error);
+    fail_locally(end, *work_->decision.error);
     return true;
   }
-  if (end == BatchEnd::flush && decision_.channels) all_local = false;   // the sequence it belongs to may fail yet
+  if (end == BatchEnd::flush && work_->decision.channels) all_local = false;   // the sequence it belongs to may fail yet
   if (mid_sequence_ || !all_local) return false;
-  answer_local_ops(ops_.size());
+  answer_local_ops(work_->ops.size());
   if (!in_transaction()) end_channels(true);
   if (!in_transaction() && end != BatchEnd::flush) settings_.commit();
   return true;
@@ -277,22 +277,22 @@ bool Session::answer_locally(BatchEnd end) {
 std::size_t Session::first_to_fail() const {
   const auto never = [](const Op& op) { return op.type == 'C' || ((op.type == 'Q' || op.type == 'P') && op.plan && op.plan->verb == Verb::empty); };
   std::size_t i = 0;
-  while (i + 1 < ops_.size() && never(ops_[i])) ++i;
-  return decision_.error ? std::min(i, decision_.error_at) : i;
+  while (i + 1 < work_->ops.size() && never(work_->ops[i])) ++i;
+  return work_->decision.error ? std::min(i, work_->decision.error_at) : i;
 }
 
 // An error of the proxy's own in a sequence that a server knows: what ran before is rolled back by an error of the server's.
 void Session::fail_on_server_at(Error error) {
   const std::size_t failed = first_to_fail();
   undo_names_from(failed);
-  decision_.error = std::move(error);
-  decision_.error_at = failed;
+  work_->decision.error = std::move(error);
+  work_->decision.error_at = failed;
 }
 
 // What ran before the error in the same implicit transaction must be rolled back by the server: it gets an error of its own.
 bool Session::can_fail_in_place() const {
   if (mid_sequence_) return true;
-  return decision_.error_at > 0;   // what came before it has replies of its own, and may have run
+  return work_->decision.error_at > 0;   // what came before it has replies of its own, and may have run
 }
 
 // A Parse that some server has accepted before: it would only be queued for a server to hear the same again.
@@ -304,14 +304,14 @@ bool Session::is_accepted_parse(const Op& op) const {
 // SET LOCAL the text may mean something else inside than outside. With a Flush it is the same, on a sharded database also outside of a
 // transaction: which shard is meant is known at the Bind.
 bool Session::only_prepares(BatchEnd end) const {
-  if (decision_.runs || set_locally_ || mid_sequence_) return false;
+  if (work_->decision.runs || set_locally_ || mid_sequence_) return false;
   if (end == BatchEnd::sync) return transaction_ == Transaction::held;
-  if (decision_.check_only || (transaction_ != Transaction::held && transaction_ != Transaction::none)) return false;
-  return database_->state->sharded() && mode_ != config::PoolMode::session && ops_.back().type == 'H' && names_statements_only();
+  if (work_->decision.check_only || (transaction_ != Transaction::held && transaction_ != Transaction::none)) return false;
+  return database_->state->sharded() && mode_ != config::PoolMode::session && work_->ops.back().type == 'H' && names_statements_only();
 }
 
 bool Session::names_statements_only() const {
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (op.type != 'P' && op.type != 'D' && op.type != 'H') return false;
     if (op.type == 'D' && static_cast<char>(input_[op.offset + wire::kHeader]) != 'S') return false;
   }
@@ -319,7 +319,7 @@ bool Session::names_statements_only() const {
 }
 
 bool Session::runs_something() const {
-  for (const Op& op : ops_)
+  for (const Op& op : work_->ops)
     if (op.type != 'S' && op.type != 'H' && op.type != 'C' && !(op.plan && op.plan->verb == Verb::empty)) return true;
   return false;
 }
@@ -327,7 +327,7 @@ bool Session::runs_something() const {
 // The first `count` messages of the batch.
 void Session::answer_local_ops(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    const Op& op = ops_[i];
+    const Op& op = work_->ops[i];
     const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
     const std::string_view nothing{};
     if (op.local >= kOwnSetting) {
@@ -368,7 +368,7 @@ void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
 // must not run outside of it: there is one that has failed, until the client ends it. A client that waits is told, and has none.
 void Session::fail_begin() {
   Transaction at = transaction_;
-  for (const Op& op : ops_)
+  for (const Op& op : work_->ops)
     if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
   if (transaction_ != Transaction::none || at == Transaction::none) return;
   receive_from_client();
@@ -383,7 +383,7 @@ void Session::fail_open_transaction() {
     failed_locally_ = true;
   } else {
     transaction_ = Transaction::held_failed;
-    held_.clear();
+    work_->held.clear();
   }
 }
 
@@ -400,7 +400,7 @@ void Session::fail_locally(BatchEnd end, const Error& error) {
   if (!in_transaction()) settings_.rollback();   // what stands before it in the pipeline may have set some
   wire::write_error(out_, wire::Severity::error, error);
   // Behind a failed message of the extended protocol everything is skipped up to the Sync, a Query, too.
-  const char failed = ops_[at].type;
+  const char failed = work_->ops[at].type;
   if (end == BatchEnd::flush || (end == BatchEnd::query && failed != 'Q' && failed != 'F'))
     skip_to_sync_ = true;
   else

@@ -24,7 +24,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
   if (!database_->state->sharded()) return;
   switch (plan.verb) {
     case Verb::begin:
-      if (held_.empty()) held_.push_back(std::move(sql));
+      if (work_->held.empty()) work_->held.push_back(std::move(sql));
       return;
     case Verb::savepoint:
     case Verb::set_local:
@@ -32,29 +32,29 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::set:
     case Verb::reset:
     case Verb::reset_all:
-      if (!held_.empty()) held_.push_back(changes_reading(plan.setting) ? kUnknown : std::move(sql));
+      if (!work_->held.empty()) work_->held.push_back(changes_reading(plan.setting) ? kUnknown : std::move(sql));
       return;
     case Verb::release_savepoint: {
       const std::size_t from = find_savepoint(plan.setting);
       if (from == kNone) return;
       std::size_t to = from;
-      for (std::size_t i = from; i < held_.size(); ++i)
-        if (database_->router->plan(held_[i], {}, context()).plan->verb != Verb::savepoint) std::swap(held_[to++], held_[i]);
-      held_.resize(to);
+      for (std::size_t i = from; i < work_->held.size(); ++i)
+        if (database_->router->plan(work_->held[i], {}, context()).plan->verb != Verb::savepoint) std::swap(work_->held[to++], work_->held[i]);
+      work_->held.resize(to);
       return;
     }
     case Verb::rollback_to_savepoint:
-      if (const std::size_t at = find_savepoint(plan.setting); at != kNone) held_.resize(at + 1);
+      if (const std::size_t at = find_savepoint(plan.setting); at != kNone) work_->held.resize(at + 1);
       return;
     case Verb::commit:
     case Verb::rollback:
-      if (plan.chain) held_ = held_characteristics();
+      if (plan.chain) work_->held = held_characteristics();
       return;
     case Verb::multi:
     case Verb::query:
     case Verb::dml:
     case Verb::utility:
-      if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !held_.empty() && !held_.back().empty()) held_.emplace_back(kUnknown);
+      if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !work_->held.empty() && !work_->held.back().empty()) work_->held.emplace_back(kUnknown);
       return;
     case Verb::empty:
     case Verb::copy_from:
@@ -73,8 +73,8 @@ void Session::log_statement(const Plan& plan, std::string sql) {
 
 // The newest of that name in the log; kNone: there is none.
 std::size_t Session::find_savepoint(std::string_view name) const {
-  for (std::size_t i = held_.size(); i > 0; --i) {
-    const router::PlanRef plan = database_->router->plan(held_[i - 1], {}, context()).plan;
+  for (std::size_t i = work_->held.size(); i > 0; --i) {
+    const router::PlanRef plan = database_->router->plan(work_->held[i - 1], {}, context()).plan;
     if (plan->verb == Verb::savepoint && plan->setting == name) return i - 1;
   }
   return kNone;
@@ -82,18 +82,18 @@ std::size_t Session::find_savepoint(std::string_view name) const {
 
 // Can another server be brought to the state of the transaction?
 bool Session::log_is_whole() const {
-  return !held_.empty() && std::none_of(held_.begin(), held_.end(), [](const std::string& sql) { return sql.empty(); });
+  return !work_->held.empty() && std::none_of(work_->held.begin(), work_->held.end(), [](const std::string& sql) { return sql.empty(); });
 }
 
 // What makes another transaction with the isolation level and the like of this one: its BEGIN, and each SET TRANSACTION that no
 // ROLLBACK TO undid.
 std::vector<std::string> Session::held_characteristics() const {
-  std::vector<std::string> found{held_.empty() ? "BEGIN" : held_.front()};
+  std::vector<std::string> found{work_->held.empty() ? "BEGIN" : work_->held.front()};
   std::vector<std::pair<std::string, std::size_t>> savepoints;
-  for (std::size_t i = 1; i < held_.size(); ++i) {
-    const router::PlanRef plan = database_->router->plan(held_[i], {}, context()).plan;
+  for (std::size_t i = 1; i < work_->held.size(); ++i) {
+    const router::PlanRef plan = database_->router->plan(work_->held[i], {}, context()).plan;
     const bool sets = plan->verb == Verb::set_transaction || (plan->verb == Verb::set_local && plan->setting.starts_with("transaction_"));
-    if (sets) found.push_back(held_[i]);
+    if (sets) found.push_back(work_->held[i]);
     if (plan->verb == Verb::savepoint) savepoints.emplace_back(plan->setting, found.size());
     if (plan->verb != Verb::rollback_to_savepoint) continue;
     const auto to = std::find_if(savepoints.rbegin(), savepoints.rend(), [&](const auto& s) { return s.first == plan->setting; });

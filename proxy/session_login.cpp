@@ -159,7 +159,7 @@ bool Session::choose_mode() {
 // A server of the home shard, for the login's own questions. A reload meanwhile is no matter.
 net::Task<Result<void>> Session::lease_home() {
   while (!server_) {
-    decision_ = {};
+    work_->decision = {};
     planned_generation_ = database_->router->generation();
     auto leased = co_await lease();
     if (!leased) co_return leased.take_error();

@@ -30,10 +30,10 @@ bool Session::spoke_of_the_batch() const {
 Session::Outcome Session::lost_server(bool may_retry) {
   const bool pinned = server_ == pinned_;
   const bool explicit_transaction = transaction_ == Transaction::open || transaction_ == Transaction::failed;
-  const bool may_commit = std::any_of(ops_.begin(), ops_.end(), [](const Op& op) { return op.plan && may_commit_transaction(*op.plan); });
-  const bool wrote = decision_.writes || sequence_wrote_ || (may_commit && transaction_wrote_);
+  const bool may_commit = std::any_of(work_->ops.begin(), work_->ops.end(), [](const Op& op) { return op.plan && may_commit_transaction(*op.plan); });
+  const bool wrote = work_->decision.writes || sequence_wrote_ || (may_commit && transaction_wrote_);
   const bool sequence = mid_sequence_ || in_sequence_;
-  if (may_retry && !spoke_of_the_batch() && forwarded_ == 0 && decision_.runs && decision_.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
+  if (may_retry && !spoke_of_the_batch() && forwarded_ == 0 && work_->decision.runs && work_->decision.read_only && !wrote && !explicit_transaction && !in_transaction() && !pinned && !sequence) {
     server_fatal_.reset();
     drop_server();
     return Outcome::retry;
@@ -47,8 +47,8 @@ Session::Outcome Session::lost_server(bool may_retry) {
     error.outcome_known = false;
   }
   const bool cut_in_message = (bulk_left_ > 0 && forwarded_ > 0) || (error_seen_ && copy_syncs_ > 0);
-  const bool awaits_sync = (!ops_.empty() && ops_.back().type == 'H') || copy_extended_in_progress();
-  expected_.drop_all([&](const Expected& e) { undo(e); });
+  const bool awaits_sync = (!work_->ops.empty() && work_->ops.back().type == 'H') || copy_extended_in_progress();
+  work_->expected.drop_all([&](const Expected& e) { undo(e); });
   drop_server();
   if (cut_in_message) {   // whatever is said now would be taken for the rest of that message
     note_last_words(error);
@@ -64,7 +64,7 @@ Session::Outcome Session::lost_server(bool may_retry) {
   if (!in_block) leave_transaction(false);
   if (in_block) {
     transaction_ = Transaction::held_failed;   // the client must still say ROLLBACK
-    held_.clear();
+    work_->held.clear();
     transaction_shard_.reset();
     failed_locally_ = false;
   }

@@ -97,7 +97,7 @@ void Session::note_departure() {
 
 // The text of the statement whose reply has come; empty where it is gone (COPY data took its place).
 std::string_view Session::text_of_batch() const {
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (op.offset + op.size > scanned_) return {};
     if (const std::string_view text = text_sent(op); !text.empty()) return text;
   }
@@ -111,7 +111,7 @@ std::string_view Session::text_sent(const Op& op) const {
     if (const auto sql = wire::read_query(body)) return *sql;
   if (op.type == 'P')
     if (const auto parse = wire::read_parse(body)) return parse->query;
-  if (op.type == 'B') return op.statement ? std::string_view(op.statement->sql) : std::string_view(unnamed_.sql);
+  if (op.type == 'B') return op.statement ? std::string_view(op.statement->sql) : std::string_view(unnamed().sql);
   return {};
 }
 

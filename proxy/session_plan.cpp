@@ -106,28 +106,28 @@ void Session::plan_batch(BatchEnd& end) {
     counted_spanning_ = false;
   }
   refresh_context();
-  for (std::size_t i = 0; i < ops_.size() && !decision_.error; ++i) {
-    decision_.error_at = i;
-    const bool was_scattered = decision_.scatter;
+  for (std::size_t i = 0; i < work_->ops.size() && !work_->decision.error; ++i) {
+    work_->decision.error_at = i;
+    const bool was_scattered = work_->decision.scatter;
     plan_op(i);
-    if (!was_scattered && decision_.scatter && cut_at_boundary(i, end)) {
+    if (!was_scattered && work_->decision.scatter && cut_at_boundary(i, end)) {
       i = kBeforeFirst;
-    } else if (ops_[i].type == 'E' && ops_[i].plan) {
-      const Verb verb = ops_[i].plan->verb;
-      const bool ends_spread = (decision_.scatter || spread_) && (verb == Verb::commit || verb == Verb::rollback);
+    } else if (work_->ops[i].type == 'E' && work_->ops[i].plan) {
+      const Verb verb = work_->ops[i].plan->verb;
+      const bool ends_spread = (work_->decision.scatter || spread_) && (verb == Verb::commit || verb == Verb::rollback);
       if (ends_spread || changes_what_follows(verb)) end_batch_behind(i, end);
     }
   }
   put_rewritten();
   // More may follow before the Sync: only the primary can take whatever it is.
-  if (end == BatchEnd::flush) decision_.read_only = false;
+  if (end == BatchEnd::flush) work_->decision.read_only = false;
 }
 
 // What follows in the pipeline is planned when this message has happened.
 void Session::end_batch_behind(std::size_t index, BatchEnd& end) {
-  if (index + 1 == ops_.size() || ops_[index + 1].type == 'S') return;
-  scanned_ = ops_[index + 1].offset;
-  ops_.resize(index + 1);
+  if (index + 1 == work_->ops.size() || work_->ops[index + 1].type == 'S') return;
+  scanned_ = work_->ops[index + 1].offset;
+  work_->ops.resize(index + 1);
   flush_after_ = true;
   end = BatchEnd::flush;
 }
@@ -141,9 +141,9 @@ bool Session::plan_is_stale() const {
 void Session::forget_plan() {
   undo_names_from(0);
   take_unnamed_back();
-  for (const auto& [index, message] : rewritten_) ops_[index].filled.reset();   // those that are in input_ already stay
-  rewritten_.clear();
-  for (Op& op : ops_) {
+  for (const auto& [index, message] : work_->rewritten) work_->ops[index].filled.reset();   // those that are in input_ already stay
+  work_->rewritten.clear();
+  for (Op& op : work_->ops) {
     op.plan.reset();
     op.text.reset();
     op.statement.reset();
@@ -152,13 +152,13 @@ void Session::forget_plan() {
     op.prepared.reset();
   }
   unresolved_types_ = false;
-  decision_ = {};
+  work_->decision = {};
 }
 
 // The server, clean and unused, goes back.
 void Session::take_plan_back() {
   forget_plan();
-  if (queued_at_) std::exchange(queued_at_, nullptr)->cancel(request_);
+  if (work_->queued_at) std::exchange(work_->queued_at, nullptr)->cancel(work_->request);
   if (server_ == pinned_)
     server_ = nullptr;
   else if (server_)
@@ -169,9 +169,9 @@ void Session::take_plan_back() {
 // What the messages from `first` on gave names to, and took them from: they did not happen.
 void Session::undo_names_from(std::size_t first) {
   // Backwards, one by one: what a Parse named a Close of the same batch may have removed.
-  for (std::size_t i = ops_.size(); i > first; --i) {
-    restore_names(ops_[i - 1]);
-    forget_new_name(ops_[i - 1]);
+  for (std::size_t i = work_->ops.size(); i > first; --i) {
+    restore_names(work_->ops[i - 1]);
+    forget_new_name(work_->ops[i - 1]);
   }
 }
 
@@ -182,7 +182,7 @@ void Session::forget_new_name(const Op& op) {
 }
 
 void Session::plan_op(std::size_t index) {
-  Op& op = ops_[index];
+  Op& op = work_->ops[index];
   const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
   switch (op.type) {
     case 'Q': return plan_query(op, body);
@@ -192,9 +192,9 @@ void Session::plan_op(std::size_t index) {
     case 'D':
     case 'C': return plan_named(op, body);
     case 'F':
-      decision_.runs = decision_.home = true;
-      decision_.read_only = false;
-      decision_.effects.opaque = true;
+      work_->decision.runs = work_->decision.home = true;
+      work_->decision.read_only = false;
+      work_->decision.effects.opaque = true;
       if (database_->state->sharded())
         refuse({sqlstate::kFeatureNotSupported, "FunctionCall is not supported on a sharded database",
                 "Call the function in a SELECT statement."});
@@ -253,7 +253,7 @@ void Session::plan_parse(Op& op, ByteView body) {
   database_->stats.client_parses.add();
   const auto parse = wire::read_parse(body);
   if (!parse) return refuse(parse.error());
-  PreparedStatement* statement = &unnamed_;
+  PreparedStatement* statement = nullptr;
   if (!parse->statement.empty()) {
     raw_ = false;
     op.name = parse->statement;
@@ -261,8 +261,8 @@ void Session::plan_parse(Op& op, ByteView body) {
       return refuse({sqlstate::kDuplicatePreparedStatement, concat("prepared statement \"", op.name, "\" already exists")});
     op.statement = std::make_shared<PreparedStatement>();
     statement = op.statement.get();
-  } else if (!std::exchange(unnamed_replaced_, true)) {
-    std::swap(unnamed_, unnamed_before_);   // messages before this one mean the old one, and this one may be skipped
+  } else {
+    statement = &make_unnamed();
   }
   read_into(*statement, *parse);
   op.plan = statement->plan;
@@ -282,17 +282,32 @@ void Session::plan_parse(Op& op, ByteView body) {
     names_.add(op.name, {op.statement, op.interned});
   } else {
     has_unnamed_ = true;
-    unnamed_.id = worker_.next_unnamed();
+    statement->id = worker_.next_unnamed();
   }
   if (is_newer_than_parser(*op.plan))
-    decision_.check_only = true;
+    work_->decision.check_only = true;
   else if (op.plan->target == Target::refused)
     refuse(*op.plan->refusal);
   else if (may_read_home(*op.plan) && transaction_ == Transaction::open && server_ && server_shard_ != schema::kHomeShard)
     spread_out();   // the server that the transaction has does not know its tables
 }
 
+// Where the batch's next unnamed Parse is read into. Messages before it mean the old one, and it may be skipped: that is kept.
+PreparedStatement& Session::make_unnamed() {
+  if (!std::exchange(unnamed_replaced_, true)) std::swap(unnamed_, work_->unnamed_before);
+  if (!unnamed_) unnamed_ = std::make_unique<PreparedStatement>();
+  return *unnamed_;
+}
+
+const PreparedStatement& Session::statement_at(const std::unique_ptr<PreparedStatement>& place) {
+  static const PreparedStatement none;
+  return place ? *place : none;
+}
+
+// All that the statement was before, another client's perhaps, is gone.
 void Session::read_into(PreparedStatement& statement, const wire::ParseView& parse) {
+  statement.id = 0;
+  statement.type_names.clear();
   statement.sql = parse.query;
   statement.types.resize(parse.types);
   for (std::size_t i = 0; i < parse.types; ++i) statement.types[i] = parse.type(i);
@@ -305,7 +320,7 @@ void Session::read_into(PreparedStatement& statement, const wire::ParseView& par
 // of its Parse. What SET LOCAL or the same batch changed is known to this session alone.
 InternedRef Session::intern(const PreparedStatement& statement) const {
   bool own = set_locally_;
-  for (const Op& op : ops_) own |= op.plan && (op.plan->verb == Verb::set || op.plan->verb == Verb::set_local || op.plan->verb == Verb::reset);
+  for (const Op& op : work_->ops) own |= op.plan && (op.plan->verb == Verb::set || op.plan->verb == Verb::set_local || op.plan->verb == Verb::reset);
   std::string scope = concat(database_->name, "/", user_, "/", context().search_path);
   if (context_of_) scope += concat("/", context_of_->meaning);
   if (own) scope += concat("/session ", std::to_string(id_));
@@ -322,7 +337,7 @@ void Session::replan(PreparedStatement& statement) {
     statement.plan = planned.plan;
   }
   statement.literals.assign(planned.literals.begin(), planned.literals.end());
-  if (database_->observer) statement.observed = database_->observer->plan(statement.sql, statement.types, context()).plan;
+  statement.observed = database_->observer ? database_->observer->plan(statement.sql, statement.types, context()).plan : nullptr;
   statement.generation = database_->router->generation();
   statement.planned_for = context_of_;
   statement.planned_hints = hints_version();
@@ -331,7 +346,7 @@ void Session::replan(PreparedStatement& statement) {
 PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
   PreparedStatement* statement = nullptr;
   if (name.empty()) {
-    if (has_unnamed_) statement = &unnamed_;
+    if (has_unnamed_) statement = unnamed_.get();
   } else {
     raw_ = false;
     if (const auto* entry = names_.find(name)) {
@@ -395,7 +410,7 @@ void Session::plan_bind(Op& op, ByteView body) {
 // Null: refused.
 Portal* Session::bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
   const bool text_matters = plan->verb == Verb::set || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
-  Portal* portal = portals_.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
+  Portal* portal = work_->portals.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
   if (!portal)
     refuse({sqlstate::kConfigurationLimit, concat("the portals of this client's transaction take more than ", std::to_string(Portals::kMaxBytes), " bytes"),
             "Close portals that are no longer used."});
@@ -406,7 +421,7 @@ void Session::plan_named(Op& op, ByteView body) {
   const auto named = wire::read_named(body, op.type == 'D' ? "Describe" : "Close");
   if (!named) return refuse(named.error());
   if (named->kind != 'S') {
-    const Portal* portal = portals_.find(named->name);
+    const Portal* portal = work_->portals.find(named->name);
     if (portal) op.plan = portal->plan;
     if (portal && op.type == 'D' && op.plan->verb == Verb::own_setting) answer_in_place(op, portal->format == 0 ? kOwnPortal : kOwnBinaryPortal);
     const bool unknown = portal && !portal->executes && !portal->executes_name.empty() && portal->plan->verb == Verb::execute;
@@ -414,7 +429,7 @@ void Session::plan_named(Op& op, ByteView body) {
       raw_ = false;
       op.local = 'n';
     }
-    if (op.type == 'C') portals_.close(named->name);
+    if (op.type == 'C') work_->portals.close(named->name);
     return;
   }
   if (op.type == 'D') {
@@ -439,12 +454,12 @@ void Session::plan_named(Op& op, ByteView body) {
 void Session::plan_execute(Op& op, ByteView body) {
   const auto execute = wire::read_execute(body);
   if (!execute) return refuse(execute.error());
-  const Portal* portal = portals_.find(execute->portal);
+  const Portal* portal = work_->portals.find(execute->portal);
   if (!portal) return;
   op.plan = portal->plan;
   note_channels(*op.plan);
   op.text = portal->sql;
-  if (op.plan->target == Target::scatter && !decision_.scatter)
+  if (op.plan->target == Target::scatter && !work_->decision.scatter)
     return refuse({sqlstate::kFeatureNotSupported, concat("portal \"", execute->portal, "\" over several shards was closed by the Sync behind it"),
                    "Fetch all its rows before the Sync, or use LIMIT and OFFSET."});
   if (!op.plan->prepared.empty() && op.plan->verb != Verb::multi) plan_prepared_execute(op, *portal);
@@ -454,28 +469,28 @@ void Session::plan_execute(Op& op, ByteView body) {
 // ---- what the statements together need ----
 
 void Session::use_shard(schema::ShardId shard) {
-  if (decision_.scatter || spread_) return;   // each statement of the batch has its own servers
-  if (decision_.shard && *decision_.shard != shard) return spread_out();
+  if (work_->decision.scatter || spread_) return;   // each statement of the batch has its own servers
+  if (work_->decision.shard && *work_->decision.shard != shard) return spread_out();
   if (was_held() && server_ && server_shard_ != shard) return spread_out();
-  decision_.shard = shard;
+  work_->decision.shard = shard;
 }
 
 // A string of several statements that begins the transaction's second shard is run statement by statement.
 void Session::use_shard_of(const Plan& plan, const router::Arguments& arguments, schema::ShardId shard) {
   use_shard(shard);
-  if (decision_.scatter && !decision_.error && may_run_in_parts(plan)) count_in_parts(arguments.sql);
+  if (work_->decision.scatter && !work_->decision.error && may_run_in_parts(plan)) count_in_parts(arguments.sql);
 }
 
 // The batch needs several servers. What has run already must be able to become a part of one transaction with it.
 void Session::spread_out() {
-  decision_.scatter |= spread_ != nullptr;
-  if (decision_.scatter) return;
+  work_->decision.scatter |= spread_ != nullptr;
+  if (work_->decision.scatter) return;
   if (mid_sequence_ && sequence_wrote_ && !in_transaction())
     return refuse({sqlstate::kFeatureNotSupported, "a pipeline wrote on one shard before a Flush, and then touches another",
                    "Use BEGIN, or send a Sync between them."});
   if (in_transaction() && transaction_ != Transaction::held_failed && !log_is_whole())
     return refuse(cannot_go_on("it was begun, or a setting was changed in it, in a way that Weir cannot repeat on another server"));
-  decision_.scatter = true;
+  work_->decision.scatter = true;
 }
 
 // What comes behind a BEGIN or COMMIT of the same pipeline is another transaction than what stood before. True: the batch now ends there, and
@@ -485,36 +500,36 @@ bool Session::cut_at_boundary(std::size_t index, BatchEnd& end) {
     return op.type == 'E' && op.plan && (op.plan->verb == Verb::begin || op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback);
   };
   std::size_t at = index;
-  while (at > 0 && !is_boundary(ops_[at - 1])) --at;
+  while (at > 0 && !is_boundary(work_->ops[at - 1])) --at;
   if (at == 0) return false;
-  if (ops_[at - 1].plan->verb == Verb::begin) {   // the end of the transaction before it is the better place
+  if (work_->ops[at - 1].plan->verb == Verb::begin) {   // the end of the transaction before it is the better place
     std::size_t ended = at - 1;
-    while (ended > 0 && !is_boundary(ops_[ended - 1])) --ended;
+    while (ended > 0 && !is_boundary(work_->ops[ended - 1])) --ended;
     if (ended > 0) at = ended;
   }
-  cut_apart_ = ops_[at - 1].plan->verb != Verb::begin;
+  cut_apart_ = work_->ops[at - 1].plan->verb != Verb::begin;
   forget_plan();
   end_batch_behind(at - 1, end);
   return true;
 }
 
 void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
-  decision_.runs = true;
-  decision_.read_only &= (plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty) && !plan.primary;
-  decision_.writes |= may_write(plan);
-  if (!is_tracked(plan.verb)) decision_.effects.add(plan.effects);
+  work_->decision.runs = true;
+  work_->decision.read_only &= (plan.read_only || (plan.verb == Verb::begin && plan.begin_read_only) || plan.verb == Verb::empty) && !plan.primary;
+  work_->decision.writes |= may_write(plan);
+  if (!is_tracked(plan.verb)) work_->decision.effects.add(plan.effects);
   note_channels(plan);
   if (auto against = against_hints(plan)) return refuse(std::move(*against));
   if (mode_ == config::PoolMode::statement && plan.verb == Verb::begin)   // one within a text is seen when it is over: on_ready_for_query
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
   // What it says is known in an encoding that may change: no other server is told it.
-  if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) decision_.effects.pins = true;
+  if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) work_->decision.effects.pins = true;
   if (plan.verb == Verb::set && database_->state->sharded() && changes_routing(plan.setting) && !is_plainly_written(arguments->sql))
     return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
                    "Write its value as a plain word or literal, without comments, E'' or $$."});
   if (is_newer_than_parser(plan)) {
-    decision_.check_only = true;
+    work_->decision.check_only = true;
     count_refusal(plan, *plan.refusal, arguments->sql);
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
@@ -539,7 +554,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
 }
 
 void Session::note_channels(const Plan& plan) {
-  for (const router::ChannelStep& step : plan.channels) decision_.channels |= step.verb == Verb::listen;
+  for (const router::ChannelStep& step : plan.channels) work_->decision.channels |= step.verb == Verb::listen;
   if (plan.effects.tells_channels && listening_ && !listening_->channels.committed().empty())
     refuse({sqlstate::kFeatureNotSupported, "pg_listening_channels() does not know the channels that Weir listens to for this client",
             "The client knows what it said; SHOW LISTENERS in Weir's console shows the channels of all."});
@@ -554,7 +569,7 @@ void Session::count_in_scattered(const Plan& plan, const router::Arguments& argu
 // For read_your_writes: what a statement reads or writes, as narrowly as is certain.
 void Session::note_scope(const Plan& plan, const router::Route* route) {
   if (!marks_matter()) return;
-  WriteMarks::Scope& scope = decision_.scope;
+  WriteMarks::Scope& scope = work_->decision.scope;
   if (plan.verb == Verb::begin) scope.whole = true;   // what it will read is not known
   const WriteMarks& marks = *database_->state->marks;
   if (plan.effects.taints || plan.effects.opaque || plan.verb == Verb::multi || plan.verb == Verb::utility) {
@@ -569,12 +584,12 @@ void Session::note_scope(const Plan& plan, const router::Route* route) {
 }
 
 void Session::refuse(Error error) {
-  if (decision_.error) return;
+  if (work_->decision.error) return;
   if (error.code == sqlstate::kFeatureNotSupported) {
     database_->stats.refused.add();
-    if (database_->state->sharded()) database_->stats.routes.count_refused(error.message, error.hint, text_sent(ops_[decision_.error_at]));
+    if (database_->state->sharded()) database_->stats.routes.count_refused(error.message, error.hint, text_sent(work_->ops[work_->decision.error_at]));
   }
-  decision_.error = std::move(error);
+  work_->decision.error = std::move(error);
 }
 
 }  // namespace weir::proxy

@@ -196,7 +196,7 @@ bool Session::plan_use(PreparedText& text, const PreparedUse& planned, const Pre
   use.name = planned.name;
   if (use.kind != Kind::deallocate_all) {
     const auto known = find_for_use(text, use.name);
-    if (decision_.error) return false;
+    if (work_->decision.error) return false;
     if (use.kind == Kind::prepare) {
       if (known) return refuse(duplicate_statement(use.name)), false;
       if (!prepare_in_text(use, place, sql)) return false;
@@ -217,7 +217,7 @@ bool Session::plan_use(PreparedText& text, const PreparedUse& planned, const Pre
     }
   }
   text.uses.push_back(std::move(use));
-  return !decision_.error;
+  return !work_->decision.error;
 }
 
 // The same text with the names that servers know. False: refused.
@@ -272,7 +272,7 @@ void Session::plan_prepared_parse(Op& op) {
     names_.add(op.name, {op.statement, nullptr});
   } else {
     has_unnamed_ = true;
-    unnamed_.id = worker_.next_unnamed();
+    unnamed_->id = worker_.next_unnamed();
   }
 }
 
@@ -302,7 +302,7 @@ void Session::plan_prepared_bind(Op& op, const wire::BindView& bind, const Prepa
   } else if (!runs_in_proxy(*op.plan)) {
     op.name = bind.statement;   // for errors: the server is told another
     execute_as(op, statement);
-    if (decision_.error) return;
+    if (work_->decision.error) return;
     portal->executes = op.prepared->uses.front().interned;
     portal->executes_name = op.prepared->uses.front().name;
     const router::Arguments none{statement.sql, {}, {}, {}, server_encoding_};
@@ -327,9 +327,9 @@ void Session::plan_prepared_describe(Op& op, const PreparedStatement& statement)
 void Session::plan_prepared_execute(Op& op, const Portal& portal) {
   raw_ = false;
   if (is_aborted()) return refuse(transaction_is_aborted());
-  decision_.runs = true;
+  work_->decision.runs = true;
   if (op.plan->verb == Verb::prepare) {
-    decision_.read_only = false;
+    work_->decision.read_only = false;
     return plan_prepare(op, *portal.sql);
   }
   if (runs_in_proxy(*op.plan)) return plan_deallocate(op);
@@ -376,17 +376,17 @@ void Session::types_are_known(PreparedStatement& statement, std::vector<std::uin
 
 net::Task<Result<void>> Session::resolve_types() {
   unresolved_types_ = false;
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
-    if (ops_[i].prepared)
-      for (std::size_t u = 0; u < ops_[i].prepared->uses.size(); ++u) {
-        const PreparedRef statement = ops_[i].prepared->uses[u].prepared;
+  for (std::size_t i = 0; i < work_->ops.size(); ++i) {
+    if (work_->ops[i].prepared)
+      for (std::size_t u = 0; u < work_->ops[i].prepared->uses.size(); ++u) {
+        const PreparedRef statement = work_->ops[i].prepared->uses[u].prepared;
         if (!statement || statement->type_names.empty()) continue;
         auto types = co_await types_by_name(statement->type_names);
         if (!types) co_return types.take_error();
         types_are_known(*statement, *types);
-        ops_[i].prepared->uses[u].interned->types = statement->types;
+        work_->ops[i].prepared->uses[u].interned->types = statement->types;
       }
-    const PreparedRef statement = ops_[i].statement;
+    const PreparedRef statement = work_->ops[i].statement;
     if (!statement || statement->type_names.empty()) continue;
     auto types = co_await types_by_name(statement->type_names);
     if (!types) co_return types.take_error();
@@ -394,9 +394,9 @@ net::Task<Result<void>> Session::resolve_types() {
     const InternedRef interned = intern(*statement);
     if (!interned) co_return too_many_texts();
     statement->id = interned->id;
-    for (Op& op : ops_)
+    for (Op& op : work_->ops)
       if (op.statement == statement) op.interned = interned;
-    names_.add(ops_[i].name, {statement, interned});
+    names_.add(work_->ops[i].name, {statement, interned});
   }
   co_return Result<void>{};
 }

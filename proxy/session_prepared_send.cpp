@@ -15,7 +15,7 @@ using Kind = router::PreparedUse::Kind;
 
 // True: a Parse goes out.
 bool Session::ensure_used(std::size_t index) {
-  const Op& op = ops_[index];
+  const Op& op = work_->ops[index];
   bool sends = false;
   for (std::size_t i = 0; i < op.prepared->uses.size(); ++i) {
     const PreparedText::Use& use = op.prepared->uses[i];
@@ -34,21 +34,21 @@ bool Session::ensure_used(std::size_t index) {
 void Session::translate_prepared_query(std::size_t index) {
   const auto op = static_cast<std::uint32_t>(index);
   if (const bool sends = ensure_used(index); sends) {
-    wire::write_sync(to_server_);
-    expected_.push({Expect::own_sync, true, op});
+    wire::write_sync(work_->to_server);
+    work_->expected.push({Expect::own_sync, true, op});
   }
   server_->unnamed_statement = 0;
-  wire::write_query(to_server_, ops_[index].prepared->sql);
-  expected_.push({Expect::query, false, op});
+  wire::write_query(work_->to_server, work_->ops[index].prepared->sql);
+  work_->expected.push({Expect::query, false, op});
 }
 
 // PREPARE: a Parse, whose ParseComplete the client is told as CommandComplete.
 void Session::translate_prepare(std::size_t index) {
-  Op& op = ops_[index];
+  Op& op = work_->ops[index];
   const auto at = static_cast<std::uint32_t>(index);
   if (server_->prepared.touch(op.interned->id)) {
     op.local = 'C';
-    expected_.push({Expect::local, false, at});
+    work_->expected.push({Expect::local, false, at});
   } else {
     ensure_on_server(*op.interned, index, true);
   }
@@ -62,16 +62,16 @@ void Session::ensure_on_server(const InternedStatement& statement, std::size_t i
   }
   evict_prepared(statement.bytes());
   database_->stats.server_parses.add();
-  wire::write_parse(to_server_, server_statement_name(statement.id), statement.sql(), statement.types);
-  expected_.push({Expect::parse, !asked, static_cast<std::uint32_t>(index), statement.id});
+  wire::write_parse(work_->to_server, server_statement_name(statement.id), statement.sql(), statement.types);
+  work_->expected.push({Expect::parse, !asked, static_cast<std::uint32_t>(index), statement.id});
   server_->prepared.add(statement.id, statement.bytes());
 }
 
 // Makes room for `bytes` more, and closes what is of no use any more.
 void Session::evict_prepared(std::size_t bytes) {
   const auto close = [this](std::uint64_t id) {
-    wire::write_named(to_server_, 'C', 'S', server_statement_name(id));
-    expected_.push({Expect::close, true, kNoOp, id});
+    wire::write_named(work_->to_server, 'C', 'S', server_statement_name(id));
+    work_->expected.push({Expect::close, true, kNoOp, id});
   };
   while (const std::uint64_t spoilt = server_->prepared.take_spoilt()) close(spoilt);
   const auto& limits = worker_.topology()->settings->pool;
@@ -106,16 +106,16 @@ void Session::write_local_reply(const Op& op) {
   switch (op.local) {
     case kOwnSetting:
     case kOwnPortal:
-    case kOwnBinaryPortal: return write_own_setting(op, own_);
+    case kOwnBinaryPortal: return write_own_setting(op, work_->own);
     case 'C':
-      return wire::write_command_complete(own_, op.plan->verb == Verb::prepare      ? "PREPARE"
+      return wire::write_command_complete(work_->own, op.plan->verb == Verb::prepare      ? "PREPARE"
                                                 : op.plan->verb == Verb::deallocate ? "DEALLOCATE"
                                                                                     : "DEALLOCATE ALL");
     case 't':
-      wire::write_message(own_, 't', std::string_view("\0\0", 2));
-      return wire::write_message(own_, 'n', nothing);
-    case 0: return wire::write_message(own_, op.type == 'P' ? '1' : '3', nothing);
-    default: return wire::write_message(own_, op.local, nothing);
+      wire::write_message(work_->own, 't', std::string_view("\0\0", 2));
+      return wire::write_message(work_->own, 'n', nothing);
+    case 0: return wire::write_message(work_->own, op.type == 'P' ? '1' : '3', nothing);
+    default: return wire::write_message(work_->own, op.local, nothing);
   }
 }
 
@@ -172,7 +172,7 @@ bool Session::translate_error(const wire::Message& error, const Op* op) {
     out += '\0';
   });
   out += '\0';
-  wire::write_message(own_, 'E', out);
+  wire::write_message(work_->own, 'E', out);
   return true;
 }
 
@@ -181,8 +181,8 @@ bool Session::translate_error(const wire::Message& error, const Op* op) {
 bool Session::will_run_again(const wire::Message& error) const {
   constexpr unsigned kMost = 3;
   if (transaction_ != Transaction::none || in_sequence_ || mid_sequence_ || answered_ || copy_in_ || runs_again_ >= kMost) return false;
-  const Expected* owed = expected_.first_owed();
-  return owed && owed->op < ops_.size() && !own_running_ && is_stale_plan(error.body);
+  const Expected* owed = work_->expected.first_owed();
+  return owed && owed->op < work_->ops.size() && !own_running_ && is_stale_plan(error.body);
 }
 
 // The server's copies are closed, and parsed again when they are next needed.
@@ -204,7 +204,7 @@ void Session::undo_on_server(const Expected& e) {
 }
 
 bool Session::own_sync_follows() const {
-  const Expected* sync = expected_.next_sync();
+  const Expected* sync = work_->expected.next_sync();
   return sync && sync->kind == Expect::own_sync;
 }
 

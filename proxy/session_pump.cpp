@@ -53,7 +53,7 @@ Error Session::out_of_step(char type) {
 
 net::Task<Session::Outcome> Session::pump(bool may_retry) {
   stash();
-  if (!expected_.first_owed()) emit_local_replies();   // else they go with the first reply, should the batch have to run again
+  if (!work_->expected.first_owed()) emit_local_replies();   // else they go with the first reply, should the batch have to run again
   flush_own();
   arm_running_timer();
   for (;;) {
@@ -64,14 +64,14 @@ net::Task<Session::Outcome> Session::pump(bool may_retry) {
     }
     if (server_broken_) co_return lost_server(may_retry);
     // Data of a COPY that failed may still be on its way: a message sent in part would swallow the next client's.
-    if (nothing_owed() && to_server_.empty()) co_return settings_error_ ? Outcome::unprepared : again_ ? Outcome::retry : Outcome::done;
+    if (nothing_owed() && work_->to_server.empty()) co_return settings_error_ ? Outcome::unprepared : again_ ? Outcome::retry : Outcome::done;
     bool progress = false;
     // A client that stops reading: no more than one receive buffer of its result is held.
     if (!output_waits()) progress = receive_from_server();
     if (copy_in_ && !server_broken_ && !client_eof_) progress |= forward_copy_data();
-    if (!server_broken_ && !to_server_.empty()) {
+    if (!server_broken_ && !work_->to_server.empty()) {
       flush_server();
-      progress |= to_server_.empty();   // COPY data that waits here already is told of no more
+      progress |= work_->to_server.empty();   // COPY data that waits here already is told of no more
     }
     if (output_waits()) {
       flush_client();
@@ -88,7 +88,7 @@ net::Task<Session::Outcome> Session::pump(bool may_retry) {
   }
 }
 
-bool Session::nothing_owed() const { return expected_.empty() && !copy_in_ && carry_.empty() && bulk_left_ == 0; }
+bool Session::nothing_owed() const { return work_->expected.empty() && !copy_in_ && work_->carry.empty() && bulk_left_ == 0; }
 
 bool Session::receive_from_server() {
   net::Socket& socket = *server_->socket;
@@ -156,16 +156,16 @@ void Session::to_client(ByteView bytes) {
 }
 
 void Session::flush_own() {
-  if (own_.empty()) return;
-  to_client(own_.view());
-  own_.clear();
+  if (work_->own.empty()) return;
+  to_client(work_->own.view());
+  work_->own.clear();
 }
 
 // Walks whole messages; what is forwarded goes out in as few pieces as possible.
 void Session::process_replies(ByteView bytes) {
   ByteBuffer whole;
-  if (!carry_.empty()) {
-    std::swap(whole, carry_);
+  if (!work_->carry.empty()) {
+    std::swap(whole, work_->carry);
     whole.append(bytes);
     bytes = whole.view();
   }
@@ -176,7 +176,7 @@ void Session::process_replies(ByteView bytes) {
   while (at < bytes.size() && !server_broken_) {
     const wire::Frame f = wire::next_message(bytes.subspan(at));
     if (f.status == wire::FrameStatus::message) {
-      if (!expected_.empty() && expected_.front().kind == Expect::local && !settings_error_ && !(f.message.type == 'E' && will_run_again(f.message))) {
+      if (!work_->expected.empty() && work_->expected.front().kind == Expect::local && !settings_error_ && !(f.message.type == 'E' && will_run_again(f.message))) {
         emit_local_replies();
         to_client(bytes.subspan(from, at - from));
         flush_own();
@@ -190,9 +190,9 @@ void Session::process_replies(ByteView bytes) {
         read_own_row(f.message);
       else if (own_running_ && own_rows_ && f.message.type == 'D')
         take_own_row(f.message.body);
-      answered_ |= forward || !own_.empty();
+      answered_ |= forward || !work_->own.empty();
       const std::size_t end = at + f.needed;
-      if (!forward || !own_.empty()) {
+      if (!forward || !work_->own.empty()) {
         to_client(bytes.subspan(from, (forward ? end : at) - from));
         flush_own();
         from = end;
@@ -219,7 +219,7 @@ void Session::process_replies(ByteView bytes) {
     }
   }
   if (!own_running_) to_client(bytes.subspan(from, at - from));
-  if (at < bytes.size() && !server_broken_) carry_.append(bytes.subspan(at));
+  if (at < bytes.size() && !server_broken_) work_->carry.append(bytes.subspan(at));
 }
 
 void Session::break_server(Error why) {
@@ -233,29 +233,29 @@ void Session::process_message(const wire::Message& m, bool& forward) {
     forward = false;
     return discard_reply(m);
   }
-  const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
+  const Expect due = work_->expected.empty() ? Expect::local : work_->expected.front().kind;
   const auto settle = [&](Expect kind) {
     if (due != kind) return break_server(out_of_step(m.type));
-    forward = !expected_.front().swallow;
-    expected_.pop();
+    forward = !work_->expected.front().swallow;
+    work_->expected.pop();
   };
   switch (m.type) {
     case 'Z': return on_ready_for_query(m, forward);
     case 'E': return on_error(m, forward);
     case '1':
-      if (decision_.check_only && due == Expect::parse) {
+      if (work_->decision.check_only && due == Expect::parse) {
         settle(Expect::parse);
         forward = false;
         error_seen_ = true;
-        wire::write_error(own_, wire::Severity::error, *poison_error_);
+        wire::write_error(work_->own, wire::Severity::error, *poison_error_);
       } else {
-        const bool asked = due == Expect::parse && !expected_.front().swallow;
-        const std::uint32_t op = due == Expect::parse ? expected_.front().op : kNoOp;
+        const bool asked = due == Expect::parse && !work_->expected.front().swallow;
+        const std::uint32_t op = due == Expect::parse ? work_->expected.front().op : kNoOp;
         if (asked) note_accepted(op);
         settle(Expect::parse);
-        if (asked && op < ops_.size() && ops_[op].type != 'P') {   // PREPARE
+        if (asked && op < work_->ops.size() && work_->ops[op].type != 'P') {   // PREPARE
           forward = false;
-          wire::write_command_complete(own_, "PREPARE");
+          wire::write_command_complete(work_->own, "PREPARE");
         }
       }
       break;
@@ -275,7 +275,7 @@ void Session::process_message(const wire::Message& m, bool& forward) {
     case 'C':
       if (const auto tag = wire::read_command_complete(m.body)) on_command_complete(*tag);
       if (due == Expect::execute) settle(Expect::execute);
-      else if (due == Expect::query) forward = !expected_.front().swallow;
+      else if (due == Expect::query) forward = !work_->expected.front().swallow;
       break;
     case 'I':
     case 's':
@@ -287,13 +287,13 @@ void Session::process_message(const wire::Message& m, bool& forward) {
         if (const auto p = wire::read_parameter_status(m.body)) own_parameters_->emplace_back(p->name, p->value);
       break;
     case 'N':
-      if (!expected_.empty() && expected_.front().kind == Expect::query && expected_.front().swallow) forward = false;
+      if (!work_->expected.empty() && work_->expected.front().kind == Expect::query && work_->expected.front().swallow) forward = false;
       break;
     case 'A': forward = mode_ == config::PoolMode::session; break;   // else the hub tells it
     case 't':
-      if (due == Expect::describe && expected_.front().op < ops_.size() && ops_[expected_.front().op].filled) {
+      if (due == Expect::describe && work_->expected.front().op < work_->ops.size() && work_->ops[work_->expected.front().op].filled) {
         forward = false;
-        write_own_parameters(m, *ops_[expected_.front().op].filled);
+        write_own_parameters(m, *work_->ops[work_->expected.front().op].filled);
       }
       break;
     case 'H':
@@ -304,14 +304,14 @@ void Session::process_message(const wire::Message& m, bool& forward) {
 }
 
 void Session::note_accepted(std::uint32_t op) {
-  if (op < ops_.size() && ops_[op].interned) ops_[op].interned->accepted.store(true, std::memory_order_relaxed);
+  if (op < work_->ops.size() && work_->ops[op].interned) work_->ops[op].interned->accepted.store(true, std::memory_order_relaxed);
 }
 
 // Replies that the proxy gives itself, at their place in the order.
 void Session::emit_local_replies() {
-  while (!expected_.empty() && expected_.front().kind == Expect::local) {
-    write_local_reply(ops_[expected_.front().op]);
-    expected_.pop();
+  while (!work_->expected.empty() && work_->expected.front().kind == Expect::local) {
+    write_local_reply(work_->ops[work_->expected.front().op]);
+    work_->expected.pop();
   }
 }
 
@@ -319,26 +319,26 @@ void Session::emit_local_replies() {
 
 void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
   const char status = wire::read_ready_for_query(m.body);
-  const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
+  const Expect due = work_->expected.empty() ? Expect::local : work_->expected.front().kind;
   if (due == Expect::settings) return on_settings_applied(status);
   if (due == Expect::copy_end && status != '\0') {
     forward = false;
     return on_copy_sync_ready(status);
   }
   if (due == Expect::own_sync && status != '\0') {
-    expected_.pop();
+    work_->expected.pop();
     forward = false;
     return emit_local_replies();
   }
   if (status == '\0' || (due != Expect::query && due != Expect::sync && due != Expect::function_call))
     return break_server(out_of_step('Z'));
-  const bool swallow = expected_.front().swallow;
-  expected_.pop();
+  const bool swallow = work_->expected.front().swallow;
+  work_->expected.pop();
   if (again_) {
     forward = false;
     return;
   }
-  if (swallow && due == Expect::query && !own_running_ && !client_dead_ && status == 'I' && !decision_.check_only)
+  if (swallow && due == Expect::query && !own_running_ && !client_dead_ && status == 'I' && !work_->decision.check_only)
     return break_server({sqlstate::kConnectionFailure, "the server did not begin the transaction"});
   if (!own_running_ && !swallow) note_query(worker_.loop().now() - sent_at_);
   if (!own_running_) on_ready(status);
@@ -350,7 +350,7 @@ void Session::on_ready_for_query(const wire::Message& m, bool& forward) {
                "Use pool_mode = \"transaction\" for this database or user."}, true);
   } else if (status_letter() != status) {
     forward = false;
-    wire::write_ready_for_query(own_, status_letter());
+    wire::write_ready_for_query(work_->own, status_letter());
   }
   emit_local_replies();
 }
@@ -364,7 +364,7 @@ void Session::on_ready(char status) {
   if (status == 'I') {
     const bool rolled_back = error_seen_ || rolled_back_;
     sequence_wrote_ = false;
-    if (decision_.writes || transaction_wrote_) mark_writes();
+    if (work_->decision.writes || transaction_wrote_) mark_writes();
     leave_transaction(!rolled_back);
     server_->settings = std::exchange(discarded_, false) ? nullptr : settings_.current();
     traffic_->transactions.observe(worker_.loop().now() - transaction_sent_at_);
@@ -373,18 +373,18 @@ void Session::on_ready(char status) {
   }
   if (transaction_ == Transaction::none || transaction_ == Transaction::held) transaction_shard_ = server_shard_;
   transaction_ = status == 'T' ? Transaction::open : Transaction::failed;
-  if (decision_.writes) {   // also where BEGIN came in the same batch
+  if (work_->decision.writes) {   // also where BEGIN came in the same batch
     transaction_wrote_ = true;
-    transaction_scope_.add(decision_.scope);
+    work_->scope.add(work_->decision.scope);
   }
-  if (status == 'E') lost_by_reset_.clear();   // whatever ends this state undoes the RESET
-  if (decision_.check_only && status == 'T') failed_locally_ = true;
+  if (status == 'E') work_->lost_by_reset.clear();   // whatever ends this state undoes the RESET
+  if (work_->decision.check_only && status == 'T') failed_locally_ = true;
 }
 
 // Text that neither our parser nor the server understood left nothing behind.
 void Session::drop_pin_of_failed_text() {
   if (!error_seen_ || !pins_first_ || mode_ == config::PoolMode::session) return;
-  for (const Op& op : ops_)
+  for (const Op& op : work_->ops)
     if (op.plan && op.plan->effects.pins && op.plan->verb != Verb::unparsable) return;
   pin_after_ = false;
 }
@@ -393,21 +393,21 @@ void Session::drop_pin_of_failed_text() {
 void Session::mark_writes() {
   if (in_transaction()) transaction_wrote_ = true;
   if (!marks_matter()) return;
-  WriteMarks::Scope scope = decision_.writes ? decision_.scope : WriteMarks::Scope{};
+  WriteMarks::Scope scope = work_->decision.writes ? work_->decision.scope : WriteMarks::Scope{};
   if (transaction_wrote_) {
-    transaction_scope_.add(scope);
-    scope = transaction_scope_;
+    work_->scope.add(scope);
+    scope = work_->scope;
   }
   database_->state->marks->wrote(scope, server_shard_, worker_.loop().now());
 }
 
 // ---- completion ----
 
-const Session::Op* Session::completed_op() const {
-  if (expected_.empty() || own_running_) return nullptr;
-  const Expected& e = expected_.front();
-  if (e.swallow || e.op >= ops_.size()) return nullptr;
-  return e.kind == Expect::execute || e.kind == Expect::query ? &ops_[e.op] : nullptr;
+const Op* Session::completed_op() const {
+  if (work_->expected.empty() || own_running_) return nullptr;
+  const Expected& e = work_->expected.front();
+  if (e.swallow || e.op >= work_->ops.size()) return nullptr;
+  return e.kind == Expect::execute || e.kind == Expect::query ? &work_->ops[e.op] : nullptr;
 }
 
 void Session::on_command_complete(std::string_view tag) {
@@ -435,14 +435,14 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::set_local: set_locally_ = in_transaction(); return;
     case Verb::reset: {
       const std::string lost = settings_.reset(plan.setting);
-      if (!lost.empty() && !held_.empty()) held_.push_back(lost);
-      lost_by_reset_ += lost;
-      if (!lost_by_reset_.empty()) lost_by_reset_ += ";";
+      if (!lost.empty() && !work_->held.empty()) work_->held.push_back(lost);
+      work_->lost_by_reset += lost;
+      if (!work_->lost_by_reset.empty()) work_->lost_by_reset += ";";
       return;
     }
     case Verb::reset_all:
-      lost_by_reset_ = settings_.reset_all();
-      if (!lost_by_reset_.empty() && !held_.empty()) held_.push_back(lost_by_reset_);
+      work_->lost_by_reset = settings_.reset_all();
+      if (!work_->lost_by_reset.empty() && !work_->held.empty()) work_->held.push_back(work_->lost_by_reset);
       return;
     case Verb::savepoint: return settings_.savepoint(plan.setting);
     case Verb::release_savepoint: return settings_.release(plan.setting);
@@ -482,7 +482,7 @@ void Session::on_discard_all() {
   if (server_ == pinned_) pinned_tainted_ = false;
   asks_ = {};
   pin_after_ = keeps && server_ != pinned_;
-  lost_by_reset_.clear();
+  work_->lost_by_reset.clear();
   if (!keeps && (!pinned_ || server_ == pinned_)) unpin();
   // The server has no settings now; the start-up ones are replayed before the next statement.
   discarded_ = true;

@@ -9,7 +9,7 @@ namespace weir::proxy {
 using router::Verb;
 
 // Can the client's bytes go out as they are? (Renaming, injected Parses and the like are known only now.)
-bool Session::raw_now() const { return raw_ && !decision_.error; }
+bool Session::raw_now() const { return raw_ && !work_->decision.error; }
 
 void Session::translate(BatchEnd end) {
   if (!mid_sequence_) sent_at_ = worker_.loop().now();
@@ -21,32 +21,32 @@ void Session::translate(BatchEnd end) {
   swallowed_error_.reset();
   poison_error_.reset();
   in_sequence_ = mid_sequence_;
-  sequence_wrote_ = (in_sequence_ && sequence_wrote_) || decision_.writes;
+  sequence_wrote_ = (in_sequence_ && sequence_wrote_) || work_->decision.writes;
   copy_syncs_ = 0;
-  if (decision_.runs) {
+  if (work_->decision.runs) {
     note_effects();
-    if (decision_.writes) mark_writes();
+    if (work_->decision.writes) mark_writes();
   }
   if (needs_preparing() && !was_held()) send_settings();
   if (transaction_ == Transaction::held && !aside_) send_held_begin();
-  if (decision_.check_only) return translate_check_only(end);
-  const std::size_t last = decision_.error ? decision_.error_at : ops_.size();
+  if (work_->decision.check_only) return translate_check_only(end);
+  const std::size_t last = work_->decision.error ? work_->decision.error_at : work_->ops.size();
   const bool raw = raw_now() && may_stay_raw();
   sending_raw_ = raw;
-  for (std::size_t i = 0; i < last; ++i) translate_op(i, input_.subspan(ops_[i].offset, ops_[i].size));
-  if (decision_.error) poison(*decision_.error, decision_.error_at);
-  if (decision_.error && (end == BatchEnd::sync || end == BatchEnd::flush)) {
-    const std::size_t tail = ops_.size() - 1;
-    if (ops_[tail].type == 'S' || ops_[tail].type == 'H') translate_op(tail, input_.subspan(ops_[tail].offset, ops_[tail].size));
+  for (std::size_t i = 0; i < last; ++i) translate_op(i, input_.subspan(work_->ops[i].offset, work_->ops[i].size));
+  if (work_->decision.error) poison(*work_->decision.error, work_->decision.error_at);
+  if (work_->decision.error && (end == BatchEnd::sync || end == BatchEnd::flush)) {
+    const std::size_t tail = work_->ops.size() - 1;
+    if (work_->ops[tail].type == 'S' || work_->ops[tail].type == 'H') translate_op(tail, input_.subspan(work_->ops[tail].offset, work_->ops[tail].size));
   }
-  if (decision_.error && end == BatchEnd::query && decision_.error_at + 1 == ops_.size()) {
-    sync_for_query(static_cast<std::uint32_t>(decision_.error_at));
+  if (work_->decision.error && end == BatchEnd::query && work_->decision.error_at + 1 == work_->ops.size()) {
+    sync_for_query(static_cast<std::uint32_t>(work_->decision.error_at));
   }
   mid_sequence_ = end == BatchEnd::flush && !flushes_apart();
   if (raw) send_to_server(input_.first(scanned_));
   if (flushes_apart()) {
-    wire::write_sync(to_server_);
-    expected_.push({cut_apart_ ? Expect::sync : Expect::own_sync, true, kNoOp});
+    wire::write_sync(work_->to_server);
+    work_->expected.push({cut_apart_ ? Expect::sync : Expect::own_sync, true, kNoOp});
   }
   flush_server();
   if (flush_after_) send_to_server(kFlush);
@@ -54,14 +54,14 @@ void Session::translate(BatchEnd end) {
 
 // What the proxy answers to a Query, or fails, is followed by a ReadyForQuery of the server's.
 void Session::sync_for_query(std::uint32_t op) {
-  wire::write_sync(to_server_);
-  expected_.push({Expect::sync, false, op});
+  wire::write_sync(work_->to_server);
+  work_->expected.push({Expect::sync, false, op});
 }
 
 // An unnamed Bind may need its Parse first, on a server that does not have it.
 bool Session::may_stay_raw() const {
   if (!had_unnamed_ || server_->unnamed_statement == unnamed_before().id) return true;
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (op.type == 'P') return true;   // it comes along
     if (op.type == 'B' || op.type == 'D') return false;
   }
@@ -69,22 +69,22 @@ bool Session::may_stay_raw() const {
 }
 
 void Session::pass_on(ByteView message) {
-  if (!sending_raw_) to_server_.append(message);
+  if (!sending_raw_) work_->to_server.append(message);
 }
 
 void Session::translate_op(std::size_t index, ByteView message) {
   const auto op = static_cast<std::uint32_t>(index);
-  if (ops_[index].local != 0) {
-    expected_.push({Expect::local, false, op});
+  if (work_->ops[index].local != 0) {
+    work_->expected.push({Expect::local, false, op});
     return message[0] == 'Q' ? sync_for_query(op) : void();
   }
-  const bool prepares = ops_[index].plan && ops_[index].plan->verb == Verb::prepare;
+  const bool prepares = work_->ops[index].plan && work_->ops[index].plan->verb == Verb::prepare;
   switch (message[0]) {
     case 'Q':
       if (prepares) return translate_prepare(index);
-      if (ops_[index].prepared) return translate_prepared_query(index);
+      if (work_->ops[index].prepared) return translate_prepared_query(index);
       server_->unnamed_statement = 0;
-      expected_.push({Expect::query, false, op});
+      work_->expected.push({Expect::query, false, op});
       return pass_on(message);
     case 'P': return translate_parse(index, message);
     case 'B': return translate_bind(index, message);
@@ -92,77 +92,77 @@ void Session::translate_op(std::size_t index, ByteView message) {
     case 'C': return translate_named(index, message);
     case 'E':
       if (prepares) return translate_prepare(index);
-      if (ops_[index].prepared) ensure_used(index);
-      expected_.push({Expect::execute, false, op});
+      if (work_->ops[index].prepared) ensure_used(index);
+      work_->expected.push({Expect::execute, false, op});
       return pass_on(message);
     case 'F':
-      expected_.push({Expect::function_call, false, op});
+      work_->expected.push({Expect::function_call, false, op});
       return pass_on(message);
     case 'S':
-      expected_.push({Expect::sync, false, op});
+      work_->expected.push({Expect::sync, false, op});
       return pass_on(message);
     default: return pass_on(message);   // Flush owes nothing
   }
 }
 
 void Session::translate_parse(std::size_t index, ByteView message) {
-  const Op& op = ops_[index];
+  const Op& op = work_->ops[index];
   const auto at = static_cast<std::uint32_t>(index);
   if (!op.statement) {
-    server_->unnamed_statement = unnamed_.id;
-    expected_.push({Expect::parse, false, at});
-    return op.filled ? wire::write_parse(to_server_, "", op.filled->sql, op.filled->types) : pass_on(message);
+    server_->unnamed_statement = unnamed().id;
+    work_->expected.push({Expect::parse, false, at});
+    return op.filled ? wire::write_parse(work_->to_server, "", op.filled->sql, op.filled->types) : pass_on(message);
   }
   if (server_->prepared.touch(op.interned->id)) {
     database_->stats.prepared_hits.add();
-    expected_.push({Expect::local, false, at});
+    work_->expected.push({Expect::local, false, at});
     return;
   }
   ensure_on_server(*op.interned, index, true);
 }
 
 void Session::ensure_unnamed() {
-  if (server_->unnamed_statement == unnamed_.id) return;
+  if (server_->unnamed_statement == unnamed().id) return;
   const PreparedStatement& meant = unnamed_before();   // the batch's own Parse would have made it the server's
   if (server_->unnamed_statement == meant.id) return;
-  wire::write_parse(to_server_, "", meant.sql, meant.types);
-  expected_.push({Expect::parse, true, kNoOp});
+  wire::write_parse(work_->to_server, "", meant.sql, meant.types);
+  work_->expected.push({Expect::parse, true, kNoOp});
   server_->unnamed_statement = meant.id;
 }
 
 void Session::translate_bind(std::size_t index, ByteView message) {
-  const Op& op = ops_[index];
+  const Op& op = work_->ops[index];
   if (!op.statement) {
     if (!sending_raw_) ensure_unnamed();
-    expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
+    work_->expected.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
     return pass_on(message);
   }
   if (op.prepared) ensure_used(index);
   ensure_on_server(*op.interned, index, false);
   const auto bind = wire::read_bind(message.subspan(wire::kHeader));   // read once before: it is well-formed
-  wire::write_bind_renamed(to_server_, *bind, server_statement_name(op.interned->id));
-  expected_.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
+  wire::write_bind_renamed(work_->to_server, *bind, server_statement_name(op.interned->id));
+  work_->expected.push({Expect::bind, false, static_cast<std::uint32_t>(index)});
 }
 
 void Session::translate_named(std::size_t index, ByteView message) {
-  const Op& op = ops_[index];
+  const Op& op = work_->ops[index];
   const auto at = static_cast<std::uint32_t>(index);
   const bool describe = message[0] == 'D';
   const auto named = wire::read_named(message.subspan(wire::kHeader), "Describe");
   if (named->kind == 'S' && (!named->name.empty() || op.interned)) {
     if (!describe) {
-      expected_.push({Expect::local, false, at});   // the server keeps it for others
+      work_->expected.push({Expect::local, false, at});   // the server keeps it for others
       return;
     }
     if (op.prepared) ensure_used(index);
     ensure_on_server(*op.interned, index, false);
-    wire::write_named(to_server_, 'D', 'S', server_statement_name(op.interned->id));
-    expected_.push({Expect::describe, false, at});
+    wire::write_named(work_->to_server, 'D', 'S', server_statement_name(op.interned->id));
+    work_->expected.push({Expect::describe, false, at});
     return;
   }
   if (named->kind == 'S' && describe && !sending_raw_) ensure_unnamed();
   if (named->kind == 'S' && !describe) server_->unnamed_statement = 0;
-  expected_.push({describe ? Expect::describe : Expect::close, false, at});
+  work_->expected.push({describe ? Expect::describe : Expect::close, false, at});
   pass_on(message);
 }
 
@@ -170,46 +170,46 @@ void Session::translate_named(std::size_t index, ByteView message) {
 // and what follows is refused. A BEGIN with options may fail before there is a transaction: a plain one goes before it.
 void Session::send_held_begin() {
   std::string sql;
-  if (ascii_lower(held_.front()) != "begin") sql = "BEGIN;";
-  for (const std::string& statement : held_) sql += concat(statement, "\n;");
-  wire::write_query(to_server_, sql);
-  expected_.push({Expect::query, true, 0});
+  if (ascii_lower(work_->held.front()) != "begin") sql = "BEGIN;";
+  for (const std::string& statement : work_->held) sql += concat(statement, "\n;");
+  wire::write_query(work_->to_server, sql);
+  work_->expected.push({Expect::query, true, 0});
   server_->unnamed_statement = 0;
 }
 
 // The server's transaction is to fail at this place with an error that the client is told as the proxy's.
 void Session::poison(const Error& error, std::size_t op) {
   poison_error_ = error;
-  wire::write_named(to_server_, 'D', 'S', kNoSuchStatement);
-  expected_.push({Expect::poison, false, static_cast<std::uint32_t>(op)});
+  wire::write_named(work_->to_server, 'D', 'S', kNoSuchStatement);
+  work_->expected.push({Expect::poison, false, static_cast<std::uint32_t>(op)});
 }
 
 // Text that our parser rejects is never executed on a sharded database: Parse alone fetches the server's own error.
 void Session::translate_check_only(BatchEnd end) {
   sending_raw_ = false;
   std::string_view sql;
-  for (const Op& op : ops_) {
+  for (const Op& op : work_->ops) {
     if (!op.plan || op.plan->verb != Verb::unparsable) continue;
     const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
     if (op.type == 'Q') sql = *wire::read_query(body);
     if (op.type == 'P') sql = wire::read_parse(body)->query;
     if (!sql.empty()) break;
   }
-  wire::write_parse(to_server_, "", sql, {});
-  wire::write_sync(to_server_);
+  wire::write_parse(work_->to_server, "", sql, {});
+  wire::write_sync(work_->to_server);
   server_->unnamed_statement = 0;
   poison_error_ = Error(sqlstate::kFeatureNotSupported, "this statement is newer than Weir's parser",
                         "Weir reads PostgreSQL 15's grammar; run the statement on each shard directly.");
-  expected_.push({Expect::parse, false, 0});
+  work_->expected.push({Expect::parse, false, 0});
   // The client gets a ReadyForQuery for a Sync or Query of its own only.
-  expected_.push({Expect::sync, end == BatchEnd::flush, 0});
+  work_->expected.push({Expect::sync, end == BatchEnd::flush, 0});
   mid_sequence_ = false;
   if (end == BatchEnd::flush) skip_to_sync_ = true;
   flush_server();
 }
 
 bool Session::send_to_server(ByteView bytes) {
-  if (to_server_.empty()) {
+  if (work_->to_server.empty()) {
     const auto sent = server_->socket->send(bytes);
     if (!sent) {
       server_broken_ = true;
@@ -218,22 +218,22 @@ bool Session::send_to_server(ByteView bytes) {
     traffic_->sent.add(*sent);
     bytes = bytes.subspan(*sent);
   }
-  if (!bytes.empty()) to_server_.append(bytes);
+  if (!bytes.empty()) work_->to_server.append(bytes);
   return true;
 }
 
 bool Session::flush_server() {
-  while (!to_server_.empty() && server_->socket->can_send()) {
-    const auto sent = server_->socket->send(to_server_.view());
+  while (!work_->to_server.empty() && server_->socket->can_send()) {
+    const auto sent = server_->socket->send(work_->to_server.view());
     if (!sent) {
       server_broken_ = true;
       return false;
     }
     if (*sent == 0) break;
     traffic_->sent.add(*sent);
-    to_server_.consume(*sent);
+    work_->to_server.consume(*sent);
   }
-  if (to_server_.empty() && to_server_.capacity() > kMaxControl) to_server_.release();
+  if (work_->to_server.empty() && work_->to_server.capacity() > kMaxControl) work_->to_server.release();
   return true;
 }
 

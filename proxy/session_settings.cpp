@@ -30,7 +30,7 @@ bool Session::needs_preparing() const {
 
 // Another client's currval is not this one's. On a kept server, and where this session alone has drawn since it was cleaned, there is none.
 bool Session::needs_sequences() const {
-  return decision_.effects.needs_clean && server_ != pinned_ && server_->sequences_of != id_;
+  return work_->decision.effects.needs_clean && server_ != pinned_ && server_->sequences_of != id_;
 }
 
 bool Session::settings_fit_one_query() const {
@@ -39,8 +39,8 @@ bool Session::settings_fit_one_query() const {
 
 // May the settings go in front of the batch? Not where the batch itself could end the transaction that they failed in.
 bool Session::may_prefix() const {
-  if (ops_.empty() || decision_.check_only || unresolved_types_ || !settings_fit_one_query()) return false;
-  for (const Op& op : ops_)
+  if (work_->ops.empty() || work_->decision.check_only || unresolved_types_ || !settings_fit_one_query()) return false;
+  for (const Op& op : work_->ops)
     if (op.plan && may_end_transaction(*op.plan)) return false;
   return true;
 }
@@ -48,8 +48,8 @@ bool Session::may_prefix() const {
 void Session::send_settings() {
   const auto parts = settings_query(static_cast<const SettingsState*>(server_->settings.get()), settings_.current().get(),
                                     needs_sequences());
-  wire::write_query(to_server_, parts);
-  expected_.push({Expect::settings, true, kNoOp});
+  wire::write_query(work_->to_server, parts);
+  work_->expected.push({Expect::settings, true, kNoOp});
   server_->unnamed_statement = 0;
 }
 
@@ -81,7 +81,7 @@ net::Task<Result<void>> Session::prepare_server() {
   auto replayed = co_await run_settings();
   if (replayed) {
     server_->settings = settings_.current();
-    if (decision_.effects.needs_clean) server_->sequences_of = id_;
+    if (work_->decision.effects.needs_clean) server_->sequences_of = id_;
     co_return Result<void>{};
   }
   Error error = replayed.take_error();
@@ -94,7 +94,7 @@ net::Task<Result<void>> Session::prepare_server() {
 // The server is this session's already; its transaction must not be disturbed.
 net::Task<Result<void>> Session::prepare_held_server() {
   if (mid_sequence_ || transaction_ == Transaction::failed) co_return Result<void>{};
-  std::string sql = std::exchange(lost_by_reset_, {});
+  std::string sql = std::exchange(work_->lost_by_reset, {});
   // What another client's INSERT drew from a sequence is not this client's currval. Where this transaction wrote, or the
   // server is to be kept, the sequences' state is its own.
   if (needs_sequences() && in_transaction() && !pin_after_ && !transaction_wrote_) {
@@ -109,51 +109,51 @@ net::Task<Result<void>> Session::prepare_held_server() {
 
 // Does the server answer the proxy now, and not the client?
 bool Session::replies_are_own() const {
-  return own_running_ || settings_error_ || (!expected_.empty() && expected_.front().kind == Expect::settings);
+  return own_running_ || settings_error_ || (!work_->expected.empty() && work_->expected.front().kind == Expect::settings);
 }
 
 void Session::on_settings_applied(char status) {
-  expected_.pop();
+  work_->expected.pop();
   if (status != 'I') return break_server({sqlstate::kProtocolViolation, "the server did not end the transaction of the settings"});
   server_->settings = settings_.current();
-  if (decision_.effects.needs_clean) server_->sequences_of = id_;
+  if (work_->decision.effects.needs_clean) server_->sequences_of = id_;
   cancelled_settings_ = false;
-  if (!expected_.first_owed()) emit_local_replies();
+  if (!work_->expected.first_owed()) emit_local_replies();
 }
 
 // What the server says to a batch that it refuses, for its settings have failed. The client gets one error, at the end.
 void Session::discard_reply(const wire::Message& m) {
-  const Expect due = expected_.empty() ? Expect::local : expected_.front().kind;
+  const Expect due = work_->expected.empty() ? Expect::local : work_->expected.front().kind;
   const bool whole_query = due == Expect::query || due == Expect::settings || due == Expect::function_call;
   switch (m.type) {
     case 'Z':
       if (wire::read_ready_for_query(m.body) != 'E' || !(whole_query || due == Expect::sync || due == Expect::own_sync))
         return break_server({sqlstate::kProtocolViolation, "the server did not refuse a batch whose settings had failed"});
-      expected_.pop();
+      work_->expected.pop();
       break;
     case 'E':
       if (const auto view = wire::read_error(m.body); !view || view->severity == "FATAL" || view->severity == "PANIC")
         return break_server({sqlstate::kConnectionFailure, "the server ended the connection"});
-      if (!whole_query) expected_.drop_to_sync([this](const Expected& e) { undo_on_server(e); });
+      if (!whole_query) work_->expected.drop_to_sync([this](const Expected& e) { undo_on_server(e); });
       break;
     case '1':
     case '2':
     case '3':
     case 'n':
     case 'I':
-      if (!whole_query && !expected_.empty()) expected_.pop();
+      if (!whole_query && !work_->expected.empty()) work_->expected.pop();
       break;
     default: break;
   }
-  while (!expected_.empty() && expected_.front().kind == Expect::local) expected_.pop();
+  while (!work_->expected.empty() && work_->expected.front().kind == Expect::local) work_->expected.pop();
 }
 
 // The batch did not run: the client is told why, and the server, whose own settings are as they were before, goes back.
 net::Task<Session::Outcome> Session::refuse_unprepared(BatchEnd end, bool may_retry) {
   Error error = *std::exchange(settings_error_, std::nullopt);
   if (std::exchange(mid_sequence_, false)) {   // it skips everything up to a Sync
-    wire::write_sync(to_server_);
-    expected_.push({Expect::sync, true, kNoOp});
+    wire::write_sync(work_->to_server);
+    work_->expected.push({Expect::sync, true, kNoOp});
   }
   pin_after_ = false;
   if (auto ended = co_await run_own("ROLLBACK"); !ended && server_) drop_server();
@@ -164,7 +164,7 @@ net::Task<Session::Outcome> Session::refuse_unprepared(BatchEnd end, bool may_re
     co_return Outcome::retry;
   }
   aside_ = true;
-  const bool gives_up = ops_.size() == 1 && ops_.front().type == 'Q' && ops_.front().plan->verb == Verb::discard_all;
+  const bool gives_up = work_->ops.size() == 1 && work_->ops.front().type == 'Q' && work_->ops.front().plan->verb == Verb::discard_all;
   if (gives_up && !pinned_ && transaction_ == Transaction::none)
     answer_local_ops(1), end_channels(true);   // the way out
   else

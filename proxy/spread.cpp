@@ -35,7 +35,7 @@ void Spread::adopt() {
   if (s_.transaction_wrote_ || s_.sequence_wrote_) link.first_write = ++writers_;
   link.left = {std::exchange(s_.tainted_, false), std::exchange(s_.soft_after_, false), std::exchange(s_.pin_after_, false),
                std::exchange(s_.asks_.settings, false), std::exchange(s_.asks_.holds, false)};
-  if (const std::string lost = std::exchange(s_.lost_by_reset_, {}); !lost.empty()) {
+  if (const std::string lost = std::exchange(s_.work_->lost_by_reset, {}); !lost.empty()) {
     wire::write_query(link.out(), lost);
     link.owe(ScatterLink::Step::begin);
   }
@@ -53,8 +53,8 @@ void Spread::enlist(ScatterLink&& moved) {
 // As Session::send_held_begin(): a BEGIN with options may fail before there is a transaction, so a plain one goes before it.
 std::string Spread::begin_text() const {
   std::string sql = "BEGIN";
-  for (const std::string& statement : s_.held_) {
-    if (&statement == &s_.held_.front() && ascii_lower(statement) == "begin") continue;
+  for (const std::string& statement : s_.work_->held) {
+    if (&statement == &s_.work_->held.front() && ascii_lower(statement) == "begin") continue;
     sql += concat("\n;", statement);
   }
   return sql + "\n";
@@ -65,7 +65,7 @@ std::string Spread::waiting_text() const {
   const auto timeout = s_.database_->state->config->sharding->multi_shard_lock_timeout.count();
   if (timeout == 0) return {};
   const auto speaks_of_it = [](const std::string& sql) { return ascii_lower(sql).find("lock_timeout") != std::string::npos; };
-  if (std::any_of(s_.held_.begin(), s_.held_.end(), speaks_of_it)) return {};
+  if (std::any_of(s_.work_->held.begin(), s_.work_->held.end(), speaks_of_it)) return {};
   if (s_.settings_.current())
     for (const Setting& setting : s_.settings_.current()->settings)
       if (setting.name == "lock_timeout") return {};

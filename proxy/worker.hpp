@@ -20,6 +20,7 @@
 #include "proxy/settings_state.hpp"
 #include "proxy/stats.hpp"
 #include "proxy/topology.hpp"
+#include "proxy/work.hpp"
 #include "router/router.hpp"
 
 namespace weir::proxy {
@@ -95,6 +96,7 @@ class Worker {
   // Scratch that sessions share: never used across a suspension.
   std::vector<router::Parameter> parameters;
   net::Conduits conduits;
+  Works works;
 
  private:
   void accept_all(int listener);

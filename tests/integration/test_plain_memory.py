@@ -1,12 +1,13 @@
 """What a client cannot make the proxy hold."""
 import collections
+import contextlib
 import struct
 import threading
 
 import pytest
 
 import harness
-from wire_client import WireClient, bind, close, execute, flush, message, parse, query, sync
+from wire_client import WireClient, bind, close, execute, flush, message, parse, query, run, sync
 
 MEGABYTE = 1 << 20
 pytestmark = pytest.mark.skipif(harness.sanitizer() == "tsan", reason="tsan's shadow of the memory is resident, too")
@@ -15,6 +16,10 @@ pytestmark = pytest.mark.skipif(harness.sanitizer() == "tsan", reason="tsan's sh
 @pytest.fixture
 def weir(plain_clusters, start_weir):
     return start_weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 2}, listen={"workers": 1})
+
+
+def resident_now(weir):
+    return int(open(f"/proc/{weir.pid}/status").read().split("VmRSS:")[1].split()[0]) * 1024
 
 
 def resident(weir):
@@ -68,6 +73,22 @@ def test_what_follows_an_error_is_not_held(weir):
             client.send(message("d", b"late" * 250) * 1000)
         assert client.ask(message("c") + query("select 1"), ready=2).rows == [["1"]]
         assert resident(weir) - before < 32 * MEGABYTE   # of 200 that were sent
+
+
+@pytest.mark.skipif(bool(harness.sanitizer()), reason="the sanitizer's allocator takes more")
+def test_an_idle_client_is_small(weir):
+    """What its batches needed is lent to others; 10,000 idle clients in 40 MB (docs/performance.md)."""
+    def join(stack, count):
+        for _ in range(count):
+            client = stack.enter_context(WireClient(weir.port, timeout=60))
+            assert client.value("select 1") == "1"
+            assert client.ask(run("select 2") + sync()).rows == [["2"]]
+
+    with contextlib.ExitStack() as stack:
+        join(stack, 200)
+        before = resident_now(weir)
+        join(stack, 600)
+        assert (resident_now(weir) - before) / 600 < 3000   # 2400 were seen
 
 
 def test_portals_are_bounded(weir):

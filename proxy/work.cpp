@@ -1,0 +1,21 @@
+#include "proxy/work.hpp"
+
+namespace weir::proxy {
+
+bool Work::at_rest() const {
+  return ops.empty() && rewritten.empty() && !queued_at && expected.empty() && to_server.empty() && carry.empty() && own.empty() &&
+         lost_by_reset.empty() && asked_names.empty() && held.empty() && portals.empty();
+}
+
+std::unique_ptr<Work> Works::take() {
+  if (spare_.empty()) return std::make_unique<Work>();
+  auto work = std::move(spare_.back());
+  spare_.pop_back();
+  return work;
+}
+
+void Works::give_back(std::unique_ptr<Work> work) {
+  if (spare_.size() < kKept) spare_.push_back(std::move(work));
+}
+
+}  // namespace weir::proxy
