@@ -2,7 +2,6 @@
 
 A relay in front of each shard stops the proxy's message of that step, or the server's answer to it.
 """
-import contextlib
 import copy
 import os
 import socket
@@ -13,73 +12,7 @@ import pytest
 
 import harness
 import sharded
-
-
-class Gate:
-    """In front of one server. stop_at(text): the message that has it (or, `behind`: its answer) waits for open(), and then is passed on or lost."""
-
-    def __init__(self, node):
-        self.to = (node["host"], int(node["port"]))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.marker, self.behind, self.passes = None, False, False
-        self.reached, self.opened = threading.Event(), threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self):
-        return self.listener.getsockname()[1]
-
-    def stop_at(self, text, behind):
-        self.reached.clear()
-        self.opened.clear()
-        self.marker, self.behind = text.encode(), behind
-
-    def open(self, passes=False):
-        self.marker, self.passes = None, passes
-        self.opened.set()
-
-    def close(self):
-        self.open()
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.to)
-            held = threading.Event()
-            threading.Thread(target=self._pass, args=(client, server, self._forth, held), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, self._back, held), daemon=True).start()
-
-    def _pass(self, source, target, may_pass, held):
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if not may_pass(data, held):
-                    break
-                target.sendall(data)
-        for s in (source, target):
-            with contextlib.suppress(OSError):
-                s.shutdown(socket.SHUT_RDWR)
-
-    def _forth(self, data, held):
-        if self.marker is None or self.marker not in data:
-            return True
-        if self.behind:
-            held.set()
-            return True
-        self.reached.set()
-        self.opened.wait(60)
-        return self.passes
-
-    def _back(self, _, held):
-        if not held.is_set():
-            return True
-        held.clear()
-        self.reached.set()
-        self.opened.wait(60)
-        return self.passes
+from gate import Gate
 
 
 @pytest.fixture(scope="module")
