@@ -1,5 +1,7 @@
 #include "proxy/session.hpp"
 
+#include <array>
+
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
@@ -18,6 +20,11 @@ constexpr std::size_t kKeptOps = 64;           // so, too, the notes of its batc
 // A longer pipeline is routed and answered in parts, each as if a Flush ended it: what Weir notes of each message is bounded.
 constexpr std::size_t kMaxBatchMessages = 16384;
 constexpr std::size_t kMaxBatchBytes = 8 << 20;
+constexpr auto kIsClientMessage = [] {
+  std::array<bool, 256> is{};
+  for (const char type : Session::kClientMessages) is[static_cast<std::uint8_t>(type)] = true;
+  return is;
+}();
 }  // namespace
 
 Session::Session(Worker& worker, std::uint64_t id, std::unique_ptr<net::Socket> client)
@@ -250,7 +257,7 @@ bool Session::gather(BatchEnd& end) {
       end = BatchEnd::closed;
       return true;
     }
-    if (input_.size() > scanned_ && kClientMessages.find(static_cast<char>(input_[scanned_])) == std::string_view::npos) {
+    if (input_.size() > scanned_ && !kIsClientMessage[input_[scanned_]]) {
       fatal({sqlstate::kProtocolViolation, concat("invalid frontend message type ", std::to_string(input_[scanned_]))});
       end = BatchEnd::closed;
       return true;
@@ -284,11 +291,10 @@ bool Session::take_message(const wire::Message& m, BatchEnd& end) {
   const auto offset = static_cast<std::uint32_t>(scanned_);
   scanned_ += m.whole.size();
   const auto add = [&] {
-    Op op;
+    Op& op = work_->ops.emplace_back();
     op.type = m.type;
     op.offset = offset;
     op.size = static_cast<std::uint32_t>(m.whole.size());
-    work_->ops.push_back(std::move(op));
   };
   switch (m.type) {
     case 'S':
