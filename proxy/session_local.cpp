@@ -252,6 +252,11 @@ bool Session::answer_locally(BatchEnd end) {
   }
   // Of a transaction whose server was lost no savepoint is left.
   if (transaction_ == Transaction::held_failed && work_->held.empty()) returns_to_savepoint = false;
+  if (transaction_ == Transaction::held_failed && returns_to_savepoint && !all_local) {   // a server is told of the transaction, and goes back in it
+    const Op& first = work_->ops[first_to_fail()];
+    returns_to_savepoint = first.plan && first.plan->verb == Verb::rollback_to_savepoint;
+    if (returns_to_savepoint) transaction_ = Transaction::held;
+  }
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {
     if (!mid_sequence_) {
       fail_locally(end, transaction_is_aborted());
