@@ -126,7 +126,8 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
     stale = co_await is_stale_once_leased();
     if (!stale && !failed()) static_cast<void>(co_await answer());
     co_await quiet();
-    again = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_ && !s_.spread_;
+    const bool lost = failure_ && failure_->lost && attempt < kAttempts && s_.forwarded_ == 0 && !closed_ && !s_.spread_;
+    again = lost || doubts_kept();
     if (again || stale) give_back();
   }
   if (stale && !closed_) {
@@ -166,9 +167,12 @@ void Scatter::start_over() {
   copy_.reset();
   running_ = nullptr;
   checking_ = nullptr;
-  ignores_errors_ = isolation_asked_ = false;
+  ignores_errors_ = isolation_asked_ = believes_kept_ = false;
   op_ = 0;
-  for (auto& source : sources_) source->checked = false;
+  for (auto& source : sources_) {
+    source->checked = false;
+    source->types = source->declared;
+  }
   for (Portal& portal : portals_) portal.state = Portal::State::unbound;
 }
 
@@ -297,7 +301,7 @@ router::Arguments Scatter::arguments_of(const Portal& portal) const {
 std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op) {
   auto source = std::make_shared<Source>();
   source->sql = sql;
-  source->types = std::move(types);
+  source->types = source->declared = std::move(types);
   source->parse_op = parse_op;
   const router::Planned planned = s_.database_->router->plan(source->sql, source->types, s_.context());
   source->plan = planned.plan;

@@ -11,7 +11,7 @@
 //
 // Files: scatter.cpp (the batch as a whole), scatter_lease.cpp (servers), scatter_answer.cpp (the client's messages, one by one),
 // scatter_control.cpp (the client's transaction), scatter_parts.cpp (strings of several statements),
-// scatter_run.cpp (one statement on its shards), scatter_explain.cpp (EXPLAIN of one), scatter_rows.cpp (its rows), scatter_replies.cpp (what
+// scatter_described.cpp (what its columns are), scatter_run.cpp (one statement on its shards), scatter_explain.cpp (EXPLAIN of one), scatter_rows.cpp (its rows), scatter_replies.cpp (what
 // servers say), scatter_link.cpp (one server), scatter_write.cpp (writes), scatter_checks.cpp (what must be alike), scatter_copy.hpp (COPY).
 #pragma once
 
@@ -64,12 +64,13 @@ class Scatter {
   struct Source {
     std::string sql;
     std::string name;                           // of the prepared statement
-    std::vector<std::uint32_t> types;           // as declared; after the check as the server found them
+    std::vector<std::uint32_t> declared, types; // as the client declared them; after the check as the server found them
     std::vector<router::Literal> literals;
     router::PlanRef plan;
     std::size_t parse_op = kNone;               // its Parse in the batch
     FilledRef filled;                           // the client sees its own parameters only
     bool checked = false;
+    bool remarked = false;                      // the check brought a notice
     bool returns_rows = false;
     Fields fields;                              // what the client sees
     std::size_t shift = 0;                      // characters of the client's text in front of it, in a string of several
@@ -113,6 +114,12 @@ class Scatter {
   struct Unconfirmed {
     std::size_t op = 0;
     ByteBuffer bytes;
+  };
+  // What runs a statement, for any of its servers.
+  struct Run {
+    InternedRef text;      // of a prepared statement of theirs; null: the unnamed one
+    ByteBuffer parse;      // not for a server that has `text`
+    ByteBuffer rest;
   };
   enum class Rows : std::uint8_t { over, suspended, output_full, awaited };
 
@@ -197,9 +204,24 @@ class Scatter {
   void execute_local(const Portal& portal);
   void send_to_all(std::string_view sql);
 
-  // --- one statement on its shards (scatter_run.cpp) ---
+  // --- what its columns are (scatter_described.cpp) ---
   [[nodiscard]] net::Task<bool> check(Source& source);
   [[nodiscard]] net::Task<bool> await_check(Source& source);
+  void send_check(Source& source);
+  [[nodiscard]] bool types_are_known(const Source& source) const;
+  [[nodiscard]] bool parameters_fit(const Portal& portal);
+  [[nodiscard]] bool formats_fit(const Portal& portal, std::size_t columns);
+  [[nodiscard]] bool may_keep(const Portal& portal) const;
+  [[nodiscard]] bool take_kept(const Portal& portal);
+  void keep(const Portal& portal, const Fields& fields);
+  [[nodiscard]] InternedRef name_on_servers(const Portal& portal, const std::string& sql, std::vector<std::uint32_t> types) const;
+  [[nodiscard]] bool doubts_kept();
+  [[nodiscard]] bool still_asks(ScatterLink& link);
+  [[nodiscard]] net::Task<bool> describe_runs(const std::vector<ScatterLink*>& links);
+  [[nodiscard]] bool alike(const std::vector<ScatterLink*>& links, const router::ScatterPlan& plan);
+  [[nodiscard]] bool as_described(const Portal& portal, const Fields& fields, const router::ScatterPlan& plan, std::size_t hidden);
+
+  // --- one statement on its shards (scatter_run.cpp) ---
   [[nodiscard]] net::Task<bool> start(Portal& portal);
   [[nodiscard]] net::Task<bool> start_copy(Portal& portal);
   [[nodiscard]] net::Task<bool> start_as_it_is(Portal& portal);
@@ -208,20 +230,15 @@ class Scatter {
   [[nodiscard]] net::Task<bool> gather(Portal& portal, const router::Gathered& gathered, const router::ScatterPlan& plan, const std::string& sql);
   [[nodiscard]] net::Task<bool> gather_rows(const std::vector<ScatterLink*>& links, const std::string& what);
   void take_gathered(const wire::Message& row, const std::string& what);
-  [[nodiscard]] net::Task<bool> describe_runs(const std::vector<ScatterLink*>& links);
-  void send_check(Source& source);
-  void send_run(ScatterLink& link, const Portal& portal, const router::TextTemplate& text, const std::string& sql,
-                std::span<const std::uint16_t> formats, const router::ScatterPlan* finishes = nullptr);
+  [[nodiscard]] Run run_of(const Portal& portal, const router::TextTemplate& text, const std::string& sql, std::span<const std::uint16_t> formats,
+                           const router::ScatterPlan* finishes = nullptr) const;
+  static void write_rest_of_run(ByteBuffer& out, std::string_view name, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats);
+  void send_run(ScatterLink& link, const Run& run);
+  void prepare_on(pool::Server& server, const InternedStatement& text, ByteBuffer& out);
   void send_run_as_it_is(ScatterLink& link, const Portal& portal);
-  void send_rest_of_run(ScatterLink& link, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats);
   void ask_text_order(ScatterLink& link);
   void ask_isolation(ScatterLink& link);
   [[nodiscard]] net::Task<bool> await_begin();
-  [[nodiscard]] bool types_are_known(const Source& source) const;
-  [[nodiscard]] bool parameters_fit(const Portal& portal);
-  [[nodiscard]] bool formats_fit(const Portal& portal, std::size_t columns);
-  [[nodiscard]] bool alike(const std::vector<ScatterLink*>& links, const router::ScatterPlan& plan);
-  [[nodiscard]] bool as_described(const Portal& portal, const Fields& fields, const router::ScatterPlan& plan, std::size_t hidden);
   [[nodiscard]] std::optional<router::Rendering> rendering_of(Portal& portal, const router::ScatterPlan& plan, const router::Arguments& arguments);
   [[nodiscard]] std::vector<ScatterLink*> links_of(const Portal& portal);
   [[nodiscard]] bool orders_by_locale(const router::ScatterPlan& plan) const;
@@ -303,6 +320,8 @@ class Scatter {
   bool closed_ = false;                 // the client must go
   bool cancel_wanted_ = false;
   bool isolation_asked_ = false;
+  bool trusts_kept_ = true;             // what is kept of a text stands in for its check
+  bool believes_kept_ = false;          // so it did for the running portal, and no shard has confirmed it yet
   std::string tag_;                     // of the last CommandComplete
   std::string now_;                     // when the transaction began
 };

@@ -45,6 +45,19 @@ std::optional<std::string> differ(const Fields& a, const Fields& b, std::size_t 
   return std::nullopt;
 }
 
+bool same_origin(const Fields& told, const Fields& now) {
+  if (now.size() < told.size()) return false;
+  for (std::size_t i = 0; i < told.size(); ++i)
+    if (told[i].table != 0 && (told[i].table != now[i].table || told[i].attribute != now[i].attribute)) return false;
+  return true;
+}
+
+Error not_alike(const router::ScatterPlan& plan, std::string reason) {
+  Error error = plan.refusal;
+  error.detail = std::move(reason);
+  return error;
+}
+
 const wire::FieldDescription* find_binary_user_type(const Fields& fields) {
   const auto found = std::find_if(fields.begin(), fields.end(), [](const auto& f) { return f.type >= kFirstUserType && f.format != 0; });
   return found == fields.end() ? nullptr : &*found;

@@ -21,6 +21,10 @@ inline constexpr std::uint32_t kFirstUserType = 16384;   // FirstNormalObjectId:
 
 // Why two answers are not of one shape in their first `columns` columns; none: they are. Table OIDs differ between databases.
 [[nodiscard]] std::optional<std::string> differ(const Fields& a, const Fields& b, std::size_t columns);
+// Do the columns of `told` come from the same tables? A column of none is the same wherever it comes from. Of one database.
+[[nodiscard]] bool same_origin(const Fields& told, const Fields& now);
+// The plan's refusal, where shards do not fit together.
+[[nodiscard]] Error not_alike(const router::ScatterPlan& plan, std::string reason);
 // The first field in binary format whose type's OID belongs to one database: what is in it may be numbered so, too. As text it is written by
 // names, and the column's own OID is compared. None: there is none.
 [[nodiscard]] const wire::FieldDescription* find_binary_user_type(const Fields& fields);

@@ -60,7 +60,8 @@ net::Task<bool> Scatter::start_explain(Portal& portal, const ScatterPlan& plan) 
 net::Task<bool> Scatter::explain_parts(Portal& portal, const TextTemplate& text, const std::string& sql, std::string_view prefix, const std::string& what,
                                        std::vector<ExplainedPart>& parts) {
   const std::vector<ScatterLink*> links = links_of(portal);
-  for (ScatterLink* link : links) send_run(*link, portal, text, concat(prefix, sql), {});
+  const Run run = run_of(portal, text, concat(prefix, sql), {});
+  for (ScatterLink* link : links) send_run(*link, run);
   const bool described = co_await describe_runs(links);
   if (!described) co_return false;
   const std::size_t first = parts.size();
@@ -91,7 +92,7 @@ net::Task<bool> Scatter::take_explained(const std::vector<ScatterLink*>& links, 
 // The finish is explained without rows, but their types must be known.
 net::Task<bool> Scatter::describe_gathered(Portal& portal, const router::Gathered& gathered, const ScatterPlan& plan, const std::string& sql) {
   const std::vector<ScatterLink*> one{&home()};
-  send_run(home(), portal, gathered.shard_sql, concat("SELECT * FROM (", sql, "\n) AS weir_g LIMIT 0"), {});
+  send_run(home(), run_of(portal, gathered.shard_sql, concat("SELECT * FROM (", sql, "\n) AS weir_g LIMIT 0"), {}));
   const bool described = co_await describe_runs(one);
   if (!described) co_return false;
   std::vector<std::uint32_t> types;
@@ -110,7 +111,7 @@ net::Task<bool> Scatter::describe_gathered(Portal& portal, const router::Gathere
 
 net::Task<bool> Scatter::explain_finish(Portal& portal, const ScatterPlan& plan, const std::string& sql, std::string_view prefix, Explained& explained) {
   const std::vector<ScatterLink*> one{&home()};
-  send_run(home(), portal, plan.finish_sql, concat(prefix, sql), {}, &plan);
+  send_run(home(), run_of(portal, plan.finish_sql, concat(prefix, sql), {}, &plan));
   gathered_.clear();
   const bool described = co_await describe_runs(one);
   if (!described) co_return false;

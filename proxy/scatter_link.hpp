@@ -67,6 +67,7 @@ class ScatterLink {
   [[nodiscard]] bool lost() const { return lost_; }
 
   // --- of the run on it ---
+  std::uint64_t named = 0;             // its text is this prepared statement (InternedStatement::id); 0: the unnamed one
   bool parsed = false;                 // its text was understood
   bool described = false;              // its RowDescription has come
   bool bound = false;
@@ -82,6 +83,7 @@ class ScatterLink {
   ByteBuffer copying;                  // its CopyInResponse or CopyOutResponse
   void begin_run() {
     parsed = described = bound = complete = returns_rows = failed = cancelled = false;
+    named = 0;
     fields.clear();
     copying.clear();
     tag.clear();

@@ -65,6 +65,7 @@ void Scatter::take_message(ScatterLink& link, const wire::Message& m) {
       return;
     case 'A': return;
     case 'N':
+      if (step == Step::check && checking_) checking_->remarked = true;
       if (step == Step::run && running_ && is_same_everywhere(*running_) && &link != running_->links.front()) return;
       if (step == Step::run || step == Step::check || (step == Step::control && &link == &links().front())) wire::write_message(reply(), 'N', m.body);
       return;
@@ -183,6 +184,7 @@ void Scatter::take_check(ScatterLink& link, const wire::Message& m) {
 void Scatter::take_run(ScatterLink& link, const wire::Message& m) {
   switch (m.type) {
     case '1': link.parsed = true; return;
+    case '3': return;
     case '2': link.bound = true; return;
     case 'n': link.described = true; return;
     case 'G':
@@ -220,6 +222,7 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
   if (step == Step::settings) link.settings_failed = true;
   const bool of_check = step == Step::check;
   if (of_check) link.check_failed = true; else link.failed = true;
+  if (step == Step::run && link.named != 0 && !link.bound) link.server().prepared.spoil(link.named);   // it may not be there, or be out of date
   if (follows || ignores_errors_ || (failure_ && !(of_check && !failure_->of_check))) return;
   failure_.emplace();
   failure_->of_check = of_check;

@@ -1,11 +1,11 @@
-// One statement on its shards: the client's text is tried on the home shard, every shard gets its part, and what they say of their columns
-// must be alike before a row is passed on.
+// One statement on its shards: every shard gets its part, and the home shard what finishes it.
 #include <algorithm>
 #include <utility>
 
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/scatter_copy.hpp"
+#include "proxy/statement_room.hpp"
 
 namespace weir::proxy {
 
@@ -25,7 +25,7 @@ using router::merge::Window;
 
 namespace {
 
-constexpr std::uint32_t kText = 25, kUnknown = 705;
+constexpr std::uint32_t kText = 25;
 constexpr std::uint16_t kBinary = 1;
 
 // PostgreSQL 15 tells a database's version of its locale; an older one does not know the function, and its order stays unknown.
@@ -52,77 +52,11 @@ bool is_text(std::uint32_t type) { return ValueOrder::is_collatable(type); }
 
 bool is_bytewise(std::string_view collation) { return collation == "C" || collation == "POSIX" || collation == "ucs_basic"; }
 
-Error not_alike(const ScatterPlan& plan, std::string reason) {
-  Error error = plan.refusal;
-  error.detail = std::move(reason);
-  return error;
-}
-
 bool uses_now(const ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
 
 std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
 
-// What stands in front of its run is not answered yet.
-bool is_asked_first(const ScatterLink& link) { return link.step() && *link.step() != ScatterLink::Step::run; }
-
 }  // namespace
-
-// ---- the client's own text ----
-
-void Scatter::send_check(Source& source) {
-  ScatterLink& link = checker();
-  link.check_failed = false;
-  wire::write_parse(link.out(), "", source.sql, source.types);
-  wire::write_named(link.out(), 'D', 'S', "");
-  wire::write_sync(link.out());
-  link.owe(Step::check);
-  link.server().unnamed_statement = 0;
-  checking_ = &source;
-}
-
-net::Task<bool> Scatter::check(Source& source) {
-  if (running_) {
-    const bool settled = co_await settle(false);
-    if (!settled) co_return false;
-  }
-  if (!source.checked) send_check(source);
-  const bool right = co_await await_check(source);
-  co_return right;
-}
-
-net::Task<bool> Scatter::await_check(Source& source) {
-  while (!source.checked && !failed()) {
-    wire::Message row;
-    static_cast<void>(next_row(checker(), row));
-    if (source.checked || failed()) break;
-    const bool awake = co_await sleep();
-    if (!awake) break;
-  }
-  co_return !failed();
-}
-
-// Can the statement go to the shards in the same packet as its check?
-bool Scatter::types_are_known(const Source& source) const {
-  if (source.checked) return true;
-  return source.types.size() >= source.plan->parameters &&
-         std::none_of(source.types.begin(), source.types.end(), [](std::uint32_t t) { return t == 0 || t == kUnknown; });
-}
-
-bool Scatter::parameters_fit(const Portal& portal) {
-  const Source& source = *portal.source;
-  if (portal.parameters.size() == source.types.size()) return true;
-  fail({sqlstate::kProtocolViolation,
-        concat("bind message supplies ", std::to_string(portal.parameters.size()), " parameters, but prepared statement \"", source.name,
-               "\" requires ", std::to_string(source.types.size()))});
-  return false;
-}
-
-bool Scatter::formats_fit(const Portal& portal, std::size_t columns) {
-  if (portal.formats.size() < 2 || portal.formats.size() == columns) return true;
-  fail({sqlstate::kProtocolViolation, concat("bind message has ", std::to_string(portal.formats.size()), " result formats but query has ",
-                                             std::to_string(columns), " columns")});
-  return false;
-}
 
 // ---- starting ----
 
@@ -152,7 +86,7 @@ net::Task<bool> Scatter::start(Portal& portal) {
   } else {
     Source& source = *portal.source;
     if (s_.in_transaction() && !s_.spread_ && !std::exchange(isolation_asked_, true)) ask_isolation(home());
-    if (!source.checked) send_check(source);
+    if (!source.checked && !take_kept(portal)) send_check(source);
     if (!types_are_known(source)) {
       const bool checked = co_await await_check(source);
       if (!checked) co_return false;
@@ -249,9 +183,10 @@ net::Task<bool> Scatter::start_stream(Portal& portal, const ScatterPlan& plan) {
   plain_text_ = sql == portal.source->sql;
   portal.links = links_of(portal);
   const bool by_locale = orders_by_locale(plan);
+  const Run run = run_of(portal, plan.shard_sql, sql, all_binary ? portal.formats : formats_with_hidden(portal.formats, visible, hidden));
   for (ScatterLink* link : portal.links) {
     if (by_locale && link->server().text_order.empty()) ask_text_order(*link);
-    send_run(*link, portal, plan.shard_sql, sql, all_binary ? portal.formats : formats_with_hidden(portal.formats, visible, hidden));
+    send_run(*link, run);
   }
   const bool described = co_await describe_runs(portal.links);
   if (!described || !alike(portal.links, plan) || !as_described(portal, portal.links.front()->fields, plan, hidden)) co_return false;
@@ -293,7 +228,7 @@ net::Task<bool> Scatter::start_finish(Portal& portal, const ScatterPlan& plan) {
     if (!got) co_return false;
   }
   portal.links = {&home()};
-  send_run(home(), portal, plan.finish_sql, plan.finish_sql.render(*rendering), portal.formats, &plan);
+  send_run(home(), run_of(portal, plan.finish_sql, plan.finish_sql.render(*rendering), portal.formats, &plan));
   gathered_.clear();
   const bool described = co_await describe_runs(portal.links);
   const Fields& fields = home().fields;
@@ -308,7 +243,8 @@ net::Task<bool> Scatter::start_finish(Portal& portal, const ScatterPlan& plan) {
 net::Task<bool> Scatter::gather(Portal& portal, const router::Gathered& gathered, const ScatterPlan& plan, const std::string& sql) {
   const std::vector<ScatterLink*> links = links_of(portal);
   const std::uint16_t binary[] = {kBinary};
-  for (ScatterLink* link : links) send_run(*link, portal, gathered.shard_sql, sql, binary);
+  const Run run = run_of(portal, gathered.shard_sql, sql, binary);
+  for (ScatterLink* link : links) send_run(*link, run);
   const bool described = co_await describe_runs(links);
   if (!described || !alike(links, plan)) co_return false;
   const Fields& fields = links.front()->fields;
@@ -375,8 +311,8 @@ void Scatter::ask_isolation(ScatterLink& link) {
 }
 
 // Parameters that a text does not use must still have a type.
-void Scatter::send_run(ScatterLink& link, const Portal& portal, const TextTemplate& text, const std::string& sql,
-                       std::span<const std::uint16_t> formats, const ScatterPlan* finishes) {
+Scatter::Run Scatter::run_of(const Portal& portal, const TextTemplate& text, const std::string& sql, std::span<const std::uint16_t> formats,
+                             const ScatterPlan* finishes) const {
   const std::vector<std::uint16_t>& used = text.parameters();
   std::vector<std::uint32_t> types = portal.source->types;
   std::vector<wire::BindValue> values(types.size());
@@ -400,76 +336,51 @@ void Scatter::send_run(ScatterLink& link, const Portal& portal, const TextTempla
       values[first + i] = {false, true, arrays.back().view()};
     }
   }
-  wire::write_parse(link.out(), "", sql, types);
-  send_rest_of_run(link, values, formats);
+  Run run;
+  if (&text == &portal.plan->shard_sql) run.text = name_on_servers(portal, sql, types);
+  const std::string name = run.text ? server_statement_name(run.text->id) : std::string();
+  wire::write_parse(run.parse, name, sql, types);
+  write_rest_of_run(run.rest, name, values, formats);
+  return run;
+}
+
+void Scatter::write_rest_of_run(ByteBuffer& out, std::string_view name, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats) {
+  wire::write_bind(out, "", name, values, formats);
+  wire::write_named(out, 'D', 'P', "");
+  wire::write_execute(out, "", 0);
+  wire::write_sync(out);
+}
+
+void Scatter::send_run(ScatterLink& link, const Run& run) {
+  link.begin_run();
+  link.named = run.text ? run.text->id : 0;
+  if (link.named != 0 && link.server().prepared.touch(link.named)) {
+    s_.database_->stats.prepared_hits.add();
+    link.parsed = true;
+  } else {
+    if (link.named != 0) prepare_on(link.server(), *run.text, link.out());
+    link.out().append(run.parse.view());
+  }
+  link.out().append(run.rest.view());
+  link.owe(Step::run);
+  link.server().unnamed_statement = 0;
+  link.flush();
+}
+
+void Scatter::prepare_on(pool::Server& server, const InternedStatement& text, ByteBuffer& out) {
+  for (const std::uint64_t id : make_room(server.prepared, s_.worker_.topology()->settings->pool, text.bytes()))
+    wire::write_named(out, 'C', 'S', server_statement_name(id));
+  s_.database_->stats.server_parses.add();
+  server.prepared.add(text.id, text.bytes());
 }
 
 void Scatter::send_run_as_it_is(ScatterLink& link, const Portal& portal) {
   std::vector<wire::BindValue> values;
   for (const router::Parameter& p : portal.parameters) values.push_back({p.is_null, p.binary, p.value});
-  wire::write_parse(link.out(), "", portal.source->sql, portal.source->types);
-  send_rest_of_run(link, values, portal.formats);
-}
-
-void Scatter::send_rest_of_run(ScatterLink& link, std::span<const wire::BindValue> values, std::span<const std::uint16_t> formats) {
-  wire::write_bind(link.out(), "", "", values, formats);
-  wire::write_named(link.out(), 'D', 'P', "");
-  wire::write_execute(link.out(), "", 0);
-  wire::write_sync(link.out());
-  link.owe(Step::run);
-  link.server().unnamed_statement = 0;
-  link.begin_run();
-  link.flush();
-}
-
-// ---- what the servers say of their columns ----
-
-// All have told their columns, and the client's own text has been tried.
-net::Task<bool> Scatter::describe_runs(const std::vector<ScatterLink*>& links) {
-  for (;;) {
-    bool all = true;
-    for (ScatterLink* link : links) {
-      wire::Message row;
-      if (!link->described) static_cast<void>(next_row(*link, row));
-      all &= link->described;
-    }
-    if (is_asked_first(checker())) {
-      wire::Message row;
-      static_cast<void>(next_row(checker(), row));
-      all &= !is_asked_first(checker());
-    }
-    if (failed()) co_return false;
-    if (all) co_return true;
-    const bool awake = co_await sleep();
-    if (!awake) co_return false;
-  }
-}
-
-bool Scatter::alike(const std::vector<ScatterLink*>& links, const ScatterPlan& plan) {
-  const Fields& first = links.front()->fields;
-  if (const auto* field = find_binary_user_type(first)) {
-    fail(not_alike(plan, concat("Column \"", field->name, "\" is of a type that each database numbers by itself (OID ", std::to_string(field->type), "), and in binary format.")));
-    return false;
-  }
-  for (const ScatterLink* link : links) {
-    auto reason = link->fields.size() == first.size() ? differ(first, link->fields, first.size())
-                                                      : concat("one has ", std::to_string(first.size()), " columns, the other ", std::to_string(link->fields.size()));
-    if (!reason) continue;
-    fail(not_alike(plan, concat("Shards ", s_.shard_name(links.front()->shard()), " and ", s_.shard_name(link->shard()), " differ: ", *reason)));
-    return false;
-  }
-  return true;
-}
-
-// The client gets the columns that its own text has; `hidden` ones stand behind them.
-bool Scatter::as_described(const Portal& portal, const Fields& fields, const ScatterPlan& plan, std::size_t hidden) {
-  const Fields& wanted = portal.source->fields;
-  auto reason = fields.size() == wanted.size() + hidden
-                    ? differ(wanted, fields, wanted.size())
-                    : concat("the statement has ", std::to_string(wanted.size()), " columns, its parts ", std::to_string(fields.size()));
-  if (!reason) return true;
-  fail(not_alike(plan, std::move(*reason)));
-  return false;
+  Run run;
+  wire::write_parse(run.parse, "", portal.source->sql, portal.source->types);
+  write_rest_of_run(run.rest, "", values, portal.formats);
+  send_run(link, run);
 }
 
 // ---- sorting ----

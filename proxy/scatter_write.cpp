@@ -143,7 +143,7 @@ bool Scatter::send_writes(Portal& portal, const ScatterPlan& plan, const std::ve
     if (plain_text_)
       send_run_as_it_is(*link, portal);
     else
-      send_run(*link, portal, write.text, sql, portal.formats);
+      send_run(*link, run_of(portal, write.text, sql, portal.formats));
   }
   return true;
 }
@@ -163,7 +163,7 @@ bool Scatter::send_rows(Portal& portal, const WritePlan& write, const router::Ar
   }
   for (std::size_t i = 0; i < portal.links.size(); ++i) {
     const TextTemplate text = router::text_of_rows(write, rows[i]);
-    send_run(*portal.links[i], portal, text, text.render(rendering), portal.formats);
+    send_run(*portal.links[i], run_of(portal, text, text.render(rendering), portal.formats));
   }
   return true;
 }
@@ -232,10 +232,10 @@ bool Scatter::take_tags(Portal& portal) {
 
 net::Task<bool> Scatter::keep_one_link_a_server(Portal& portal) {
   std::vector<std::string> identities(portal.links.size());
-  for (ScatterLink* link : portal.links) {
-    wire::write_parse(link->out(), "", kServerIdentity, {});
-    send_rest_of_run(*link, {}, {});
-  }
+  Run run;
+  wire::write_parse(run.parse, "", kServerIdentity, {});
+  write_rest_of_run(run.rest, "", {}, {});
+  for (ScatterLink* link : portal.links) send_run(*link, run);
   for (bool complete = false; !complete;) {
     complete = true;
     for (std::size_t i = 0; i < portal.links.size(); ++i) {

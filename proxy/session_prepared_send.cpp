@@ -5,6 +5,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
+#include "proxy/statement_room.hpp"
 
 namespace weir::proxy {
 
@@ -69,15 +70,9 @@ void Session::ensure_on_server(const InternedStatement& statement, std::size_t i
 
 // Makes room for `bytes` more, and closes what is of no use any more.
 void Session::evict_prepared(std::size_t bytes) {
-  const auto close = [this](std::uint64_t id) {
+  for (const std::uint64_t id : make_room(server_->prepared, worker_.topology()->settings->pool, bytes)) {
     wire::write_named(work_->to_server, 'C', 'S', server_statement_name(id));
     work_->expected.push({Expect::close, true, kNoOp, id});
-  };
-  while (const std::uint64_t spoilt = server_->prepared.take_spoilt()) close(spoilt);
-  const auto& limits = worker_.topology()->settings->pool;
-  while (const std::uint64_t victim = server_->prepared.to_evict({limits.max_prepared_statements, limits.max_prepared_bytes}, bytes)) {
-    server_->prepared.remove(victim);
-    close(victim);
   }
 }
 

@@ -40,6 +40,7 @@ std::size_t size_of(const Plan& plan) noexcept {
         size_of_text(plan.refusal->message) + size_of_text(plan.refusal->detail) + size_of_text(plan.refusal->hint);
   if (plan.fill) bytes += sizeof(KeyFill) + size_of_text(plan.fill->column);
   bytes += plan.explain ? sizeof(ExplainPlan) + plan.explain->prefix.size() + plan.explain->finish_prefix.size() : 0;
+  if (plan.target == Target::scatter && plan.verb == Verb::query) bytes += kDescribedBytes;   // what its driver may add
   return bytes + (plan.scatter ? size_of(*plan.scatter) : 0);
 }
 

@@ -19,7 +19,8 @@
 // What the driver does, in this order:
 //  1. It prepares the client's own text on the home shard (Parse and Describe, nothing is executed). An error is the
 //     client's answer. ParameterDescription gives the types that every other Parse below declares for $1 to $n;
-//     RowDescription is what the client sees. May be kept as long as the plan lives in a cache of the same snapshot.
+//     RowDescription is what the client sees. May be kept with the plan (ScatterPlan::described), which lives as long as
+//     its snapshot, and stands in for the check where step 3 confirms it.
 //  2. It renders a text and prepares it on each shard. A parameter of the client's that `parameters` of the text does not
 //     list is not used there: it is declared as text and bound to NULL, or the server could not tell its type.
 //  3. RowDescriptions of all shards must be alike in number of columns, names, type OIDs and typmods (table OIDs and
@@ -50,6 +51,8 @@
 #include "router/plan.hpp"
 
 namespace weir::router {
+
+inline constexpr std::size_t kDescribedBytes = 4 << 10;
 
 // LIMIT or OFFSET, read by the driver.
 struct RowCount {
@@ -166,6 +169,10 @@ struct ScatterPlan {
   std::string construct;  // what makes it need more than one shard, for messages: "aggregates over shards"
   // The answer where it cannot be carried out: in a transaction block, or when a check fails.
   Error refusal;
+
+  // The driver's own: what step 1 told it, at most kDescribedBytes. Of a plan with Target::scatter (the cache counts it
+  // there), and only for the thread whose Router made the plan.
+  mutable std::shared_ptr<void> described;
 };
 
 [[nodiscard]] std::string_view name_of(ScatterPlan::Strategy strategy) noexcept;

@@ -5,6 +5,7 @@ import pytest
 
 import harness
 import sharded
+import wire_client
 from wire_client import WireClient, bind, close, describe, execute, flush, parse, sync
 
 READ = "SELECT id, name FROM users WHERE id = $1"
@@ -123,3 +124,49 @@ def test_settings_of_the_client_hold_where_it_prepares_and_where_it_runs(client,
     for k in keys:
         prepared(client, sql)
         assert run(client, k).rows == [["2024-01-01 00:00:00+09", "Asia/Tokyo"]]
+
+
+@pytest.mark.parametrize("statement, kinds", [
+    (parse("SELECT id FROM users ORDER BY id") + sync(), "EZ"),
+    (parse("SELECT id FROM users ORDER BY id", "s") + describe("S", "s") + sync(), "EZ"),
+    (parse("SELECT id FROM users ORDER BY id") + bind() + describe() + execute() + sync(), "1EZ"),
+    (parse("SELECT id FROM users ORDER BY id") + bind() + execute() + sync(), "1EZ"),
+], ids=["Parse", "Parse and Describe", "with its Describe", "whole"])
+def test_a_snapshot_that_shards_do_not_share_is_refused_where_it_is_asked_for(client, keys, statement, kinds):
+    """And not at the Sync behind an answer. The transaction's first server is not the one that is asked for the columns."""
+    for first in keys[1:]:
+        assert client.query("BEGIN ISOLATION LEVEL REPEATABLE READ").tags == ["BEGIN"]
+        assert len(client.query(f"SELECT id FROM users WHERE id = {first}").rows) == 1
+        got = client.ask(statement)
+        assert (got.kinds, got.errors, got.status) == (kinds, ["0A000"], "E")
+        assert client.query("ROLLBACK").tags == ["ROLLBACK"]
+
+
+REFUSED = "SELECT random() FROM users ORDER BY 1"   # by Weir: no server hears of it
+BACK = wire_client.run("ROLLBACK TO s")
+
+
+@pytest.mark.parametrize("pipeline, kinds, errors", [
+    (BACK + wire_client.run("SELECT id FROM users ORDER BY id"), "12C12CZ", []),
+    (BACK + wire_client.run("SELECT 1"), "12C12CZ", []),
+    (BACK + parse("SELECT id FROM users WHERE id = 1"), "12C1Z", []),
+    (BACK + wire_client.run("UPDATE users SET name = 'undone'"), "12C12CZ", []),
+    (BACK + wire_client.run("SELECT 1") + BACK + wire_client.run("SELECT 2"), "12C12C12C12CZ", []),
+    (BACK + wire_client.run("SELECT nothing FROM users WHERE id = 1"), "12CEZ", ["42703"]),
+    (BACK + wire_client.run("SELECT nothing FROM users"), "12CEZ", ["42703"]),
+    (BACK + wire_client.run(REFUSED), "12CEZ", ["0A000"]),
+    (BACK + wire_client.run("SELEC"), None, ["42601"]),
+    (wire_client.run("ROLLBACK TO other") + wire_client.run("SELECT 1"), None, ["3B001"]),
+    (wire_client.run("SELECT 1") + BACK, "EZ", ["25P02"]),
+    (parse("SELECT 1") + BACK + wire_client.run("SELECT 1"), "EZ", ["25P02"]),
+], ids=["of all shards", "of none", "prepared only", "a write", "twice", "an error of one shard", "an error of all", "refused", "not SQL", "another savepoint", "something before it", "a Parse before it"])
+def test_a_pipeline_goes_back_in_a_transaction_that_failed_before_it_had_a_server(client, keys, pipeline, kinds, errors):
+    client.query("BEGIN")
+    client.query("SAVEPOINT s")
+    assert (client.query(REFUSED).errors, client.query("SELECT 1").errors) == (["0A000"], ["25P02"])
+    got = client.ask(pipeline + sync())
+    assert kinds is None or got.kinds.replace("D", "") == kinds
+    assert (got.errors, got.status) == (errors, "E" if errors else "T")
+    assert client.query("ROLLBACK TO s").status == "T"
+    assert client.query("SELECT count(*) FROM users WHERE name = 'undone'").rows == [["0"]]
+    assert client.query("COMMIT").tags == ["COMMIT"]
