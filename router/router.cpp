@@ -130,7 +130,7 @@ Planned Router::plan(std::string_view sql, Declared declared, const SessionConte
     if (plan->verb == Verb::unparsable) return {std::move(plan), lifted.literals};
     impl_->cache.insert(impl_->hash, lifted.key, plan);
   }
-  impl_->texts.remember(sql, context, lifted.literals, plan);
+  if (impl_->settings.cache_bytes > 0) impl_->texts.remember(sql, context, lifted.literals, plan);
   return {std::move(plan), lifted.literals};
 }
 

@@ -87,6 +87,12 @@ TEST_F(RouterTest, AnalysesAStatementOnce) {
   EXPECT_EQ(analyses_of("SELECT 1 ORDER BY 1", "SELECT 1 ORDER BY 2"), 2);
 }
 
+TEST_F(RouterTest, WithoutACacheAStatementIsAnalysedEachTime) {
+  Router router(catalog(true), map(), {.cache_bytes = 0});
+  for (int i = 0; i < 3; ++i) static_cast<void>(router.plan("SELECT * FROM orders WHERE user_id = 42", {}, {}));
+  EXPECT_EQ(analyses, 3);
+}
+
 TEST_F(RouterTest, HandsOutTheLiteralsOfThisText) {
   Router router(catalog(true), map());
   (void)router.plan("SELECT 12345", {}, {});
