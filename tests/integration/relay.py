@@ -12,7 +12,7 @@ import time
 class Connection:
     def __init__(self, client, server, relay):
         self.client, self.server, self.relay = client, server, relay
-        self.turns, self.said, self.answered, self.awaited = 0, b"", True, None
+        self.turns, self.said, self.answered, self.awaited = 0, b"", True, None   # awaited: what happens when the answer comes
         for target in (self._forth, self._back):
             threading.Thread(target=target, daemon=True).start()
 
@@ -33,8 +33,8 @@ class Connection:
         sender.start()
         while data := _receive(self.server):
             self.answered = True
-            if self.awaited:
-                self.awaited()
+            awaited, self.awaited = self.awaited, None
+            if awaited and awaited() is not True:
                 break
             answers.put((time.monotonic() + self.relay.delay, data))
         answers.put(None)
@@ -95,18 +95,19 @@ class Relay:
             self.connections.append(Connection(client, server, self))
 
     def set_trap(self, marker, before, happens):
-        """`happens()` is called, once, as the first message with `marker` comes: before the server gets it, or when it has answered; the answer is lost."""
+        """`happens()` is called, once, as the first message with `marker` comes: before the server gets it, or when it has answered.
+
+        The message, or its answer, is lost with the connection, unless it returns True.
+        """
         self.trap = (marker.encode(), before, happens)
 
     def springs(self, data, before):
-        """What is to happen now (before), or when the answer comes; None: nothing."""
+        """before: does it end the connection? Else: what is to happen when the answer comes, or None."""
         with self.lock:
             if not self.trap or self.trap[0] not in data or self.trap[1] != before:
                 return None
             happens, self.trap = self.trap[2], None
-        if before:
-            happens()
-        return happens
+        return happens() is not True if before else happens
 
     def turns(self, marker):
         """Of all connections on which `marker` was ever said."""

@@ -1,16 +1,18 @@
-"""The proxy, or a server, dies at each point of a two-phase commit: everything is committed or nothing is, and nothing stays prepared.
+"""The proxy, a server, a connection or the client dies at each point of a two-phase commit: everything is committed or nothing is, and nothing stays prepared.
 
 A relay stands in front of every shard; as the message that marks the point comes by, it kills. Another proxy of the same database recovers.
 """
 import contextlib
 import os
 import signal
+import socket
 
 import psycopg2
 import pytest
 
 import harness
 import sharded
+import wire_client as wire
 from relay import Relay
 
 SHARDS = 3
@@ -124,7 +126,20 @@ def test_a_server_dies(shards, peers, relays, coordinator, keys, point):
     told = commit(coordinator, keys)
     assert relays[shard].trap is None, "it never came to that point"
     shards.restart(shard=shard)
-    rows = settled(shards)
+    check(told, settled(shards), marker, committed)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_connection_is_lost(shards, peers, relays, coordinator, keys, point):
+    shard, marker, before, committed = POINTS[point]
+    relays[shard].set_trap(marker, before, lambda: False)
+    told = commit(coordinator, keys)
+    assert relays[shard].trap is None, "it never came to that point"
+    check(told, settled(shards), marker, committed)
+
+
+def check(told, rows, marker, committed):
+    """What the client is told is true."""
     assert rows in (0, SHARDS)
     if told == "COMMIT":
         assert rows == SHARDS
@@ -132,3 +147,23 @@ def test_a_server_dies(shards, peers, relays, coordinator, keys, point):
         assert rows == 0, told
     if marker != "weir.decide":   # there, what the client is told is that nobody knows
         assert rows == (SHARDS if committed else 0)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_the_client_goes(shards, peers, relays, coordinator, keys, point):
+    """The commit goes on without it."""
+    shard, marker, before, _ = POINTS[point]
+    client = wire.WireClient(coordinator.port)
+
+    def goes():
+        client.socket.shutdown(socket.SHUT_RDWR)
+        return True
+
+    for sql in ["BEGIN", *(f"INSERT INTO users (id, name) VALUES ({key}, 'all or nothing')" for key in keys)]:
+        assert not client.query(sql).errors
+    relays[shard].set_trap(marker, before, goes)
+    client.send(wire.query("COMMIT"))
+    harness.wait_for(lambda: {b["active"] for b in coordinator.console("SHOW BACKENDS")} == {"0"}, "every server to be idle")
+    assert relays[shard].trap is None, "it never came to that point"
+    assert settled(shards) == SHARDS
+    client.socket.close()

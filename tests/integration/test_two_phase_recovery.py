@@ -13,6 +13,7 @@ import psycopg2.errors
 import pytest
 
 import harness
+import sharded
 from harness import wait_for
 from metrics_client import scrape
 
@@ -372,3 +373,41 @@ def test_a_schema_of_an_earlier_version_is_named_with_the_command_that_helps(sha
     harness.weirctl("init", "-c", str(weir.config))
     wait_recovered(shards)
     assert dead.places() == [0, 1, 2]
+
+
+def test_a_shard_that_cannot_prepare_is_not_the_second_to_be_written(start_weir):
+    found = harness.Clusters("--shards", "2", "--replicas", "0", "--set", "max_prepared_transactions=0")
+    try:
+        for i in range(2):
+            found.psql("CREATE TABLE users (id bigint PRIMARY KEY, name text)", shard=i)
+        toml = harness.database_toml(found, tables=({"name": "users", "key": "id"},))
+        first = harness.Weir([toml])
+        harness.weirctl("init", "-c", str(first.config))
+        first.stop()
+        proxy = start_weir([toml])
+        per_shard = [None, None]
+        for key, shard in sharded.shards_of(found, range(1, 50)).items():
+            per_shard[shard] = per_shard[shard] or key
+        connection = proxy.connect(autocommit=False)
+        cursor = connection.cursor()
+
+        def refused():
+            cursor.execute(f"INSERT INTO users VALUES ({per_shard[0]})")
+            cursor.execute(f"SELECT * FROM users WHERE id = {per_shard[1]}")   # reading is no matter
+            try:
+                cursor.execute(f"INSERT INTO users VALUES ({per_shard[1]})")
+            except psycopg2.Error as error:
+                return error if error.pgcode == "0A000" else None
+            finally:
+                connection.rollback()
+            raise AssertionError("not refused")
+
+        error = harness.wait_for(refused, "recovery to have looked at the shards")
+        assert "max_prepared_transactions" in str(error)
+        cursor.execute(f"INSERT INTO users VALUES ({per_shard[0]})")
+        cursor.execute(f"SELECT * FROM users WHERE id = {per_shard[1]}")
+        connection.commit()
+        assert found.psql("SELECT count(*) FROM users", shard=0) == "1"
+        connection.close()
+    finally:
+        found.stop()
