@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/strings.hpp"
+#include "tests/unit/router/sharded_tables.hpp"
 
 namespace weir::router::testing {
 namespace {
@@ -12,34 +13,8 @@ namespace {
 using Value = std::optional<std::string>;
 using Row = tests::PgConnection::Row;
 
-config::Database four_shards() {
-  config::Database database;
-  database.name = "app";
-  database.sharding.emplace();
-  database.sharding->function = config::HashFunction::modulo;
-  database.sharding->buckets = kScatterShards;
-  for (std::uint32_t i = 0; i < kScatterShards; ++i) {
-    config::Shard shard;
-    shard.name = concat("s", std::to_string(i));
-    shard.primary = "dbname=app";
-    shard.buckets = {{i, i}};
-    database.shards.push_back(std::move(shard));
-  }
-  for (const auto& [name, key] : {std::pair("users", "id"), {"orders", "user_id"}, {"works", "user_id"}, {"countries", ""}}) {
-    config::Table rule;
-    rule.name = name;
-    rule.key = key;
-    rule.reference = rule.key.empty();
-    database.tables.push_back(std::move(rule));
-  }
-  return database;
-}
-
 std::string schema_with_rows(const std::string& schema, const std::string& keep) {
-  const auto rows = [&](int count, const std::string& key) {
-    return concat(" FROM generate_series(0, ", std::to_string(count - 1), ") AS rows(i), LATERAL (SELECT ", key,
-                  " AS k) AS keys WHERE ", keep, ";");
-  };
+  const auto rows = [&](int count, std::string_view key) { return rows_of(count, key, keep); };
   return concat(
       "CREATE SCHEMA ", schema, "; SET search_path = ", schema, "; SET timezone = 'America/New_York';",
       "CREATE TABLE users (id int8 PRIMARY KEY, name text, friend int8, born date);"
@@ -118,7 +93,7 @@ std::string str(const Answer& answer) {
   return out;
 }
 
-ShardedRows::ShardedRows() : database_(four_shards()) {
+ShardedRows::ShardedRows() : database_(sharded_by_remainder(kScatterShards, 1, {{"users", "id"}, {"orders", "user_id"}, {"works", "user_id"}, {"countries", ""}})) {
   for (std::size_t i = 0; i <= kScatterShards; ++i) {
     connections_.push_back(std::make_unique<tests::PgConnection>(clusters_.conninfo(0)));
     const bool whole = i == kScatterShards;
@@ -126,21 +101,8 @@ ShardedRows::ShardedRows() : database_(four_shards()) {
                                            whole ? "true" : concat("k % 4 = ", std::to_string(i))));
     connections_[i]->exec(kSettings);
   }
-  load_catalog();
-  auto map = schema::BucketMap::from(database_);
-  if (!map) throw std::runtime_error(map.error().message);
-  map_ = std::move(*map);
-}
-
-void ShardedRows::load_catalog() {
-  schema::CatalogBuilder builder(database_);
-  for (std::size_t q = 0; q < schema::catalog_queries().size(); ++q)
-    for (const auto& row : connections_.back()->exec(std::string(schema::catalog_queries()[q].sql)))
-      if (auto added = builder.add_row(q, schema::CatalogRow(row.begin(), row.end())); !added)
-        throw std::runtime_error(added.error().message);
-  auto catalog = builder.finish(1);
-  if (!catalog) throw std::runtime_error(catalog.error().message);
-  catalog_ = *catalog;
+  catalog_ = read_catalog(*connections_.back(), database_);
+  map_ = map_of(database_);
 }
 
 std::uint32_t ShardedRows::array_of(std::uint32_t type) {

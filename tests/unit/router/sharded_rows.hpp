@@ -49,7 +49,6 @@ class ShardedRows {
   Answer exec(std::size_t connection, const std::string& sql, const std::vector<std::uint32_t>& types = {},
               const std::vector<std::string>& values = {});
   std::uint32_t array_of(std::uint32_t type);
-  void load_catalog();
 
   tests::Clusters clusters_{1};
   std::vector<std::unique_ptr<tests::PgConnection>> connections_;  // the shards', and last the whole's

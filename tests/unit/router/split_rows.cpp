@@ -6,41 +6,20 @@
 
 #include "base/strings.hpp"
 #include "tests/unit/router/random_sql.hpp"
+#include "tests/unit/router/sharded_tables.hpp"
 
 namespace weir::router::testing {
 namespace {
 
-constexpr int kBuckets = 4;  // key % 4; two a shard
-
-config::Database two_shards() {
-  config::Database database;
-  database.name = "app";
-  database.sharding.emplace();
-  database.sharding->function = config::HashFunction::modulo;
-  database.sharding->buckets = kBuckets;
-  for (std::uint32_t i = 0; i < kShards; ++i) {
-    config::Shard shard;
-    shard.name = concat("s", std::to_string(i));
-    shard.primary = "dbname=app";
-    shard.buckets = {{2 * i, 2 * i + 1}};
-    database.shards.push_back(std::move(shard));
-  }
-  for (const RandomTable& table : random_tables()) {
-    config::Table rule;
-    rule.name = table.name;
-    rule.key = table.key;
-    rule.reference = table.key.empty();
-    database.tables.push_back(std::move(rule));
-  }
-  return database;
+TableRules rules() {
+  TableRules found;
+  for (const RandomTable& table : random_tables()) found.emplace_back(table.name, table.key);
+  return found;
 }
 
 // `keep`: a condition on the key k of each row.
 std::string schema_with_rows(const std::string& schema, const std::string& keep) {
-  const auto rows = [&](int count, const std::string& key) {
-    return concat(" FROM generate_series(0, ", std::to_string(count - 1), ") AS rows(i), LATERAL (SELECT ", key,
-                  " AS k) AS keys WHERE ", keep, ";");
-  };
+  const auto rows = [&](int count, std::string_view key) { return rows_of(count, key, keep); };
   return concat("CREATE SCHEMA ", schema, "; SET search_path = ", schema, ";",
                 "CREATE TABLE users (id int8 NOT NULL, name text, score float8, other_id int8);"
                 "CREATE TABLE orders (id int8, user_id int8 NOT NULL, status text);"
@@ -78,30 +57,17 @@ std::string str(const Outcome& outcome) {
   return out;
 }
 
-SplitRows::SplitRows() : connection_(clusters_.conninfo(0)), database_(two_shards()) {
+SplitRows::SplitRows() : connection_(clusters_.conninfo(0)), database_(sharded_by_remainder(kShards, 2, rules())) {
   fill();
-  load_catalog();
-  auto map = schema::BucketMap::from(database_);
-  if (!map) throw std::runtime_error(map.error().message);
-  map_ = std::move(*map);
+  connection_.exec("SET search_path = whole");
+  catalog_ = read_catalog(connection_, database_);
+  map_ = map_of(database_);
 }
 
 void SplitRows::fill() {
   connection_.exec(schema_with_rows("whole", "true"));
   for (std::size_t i = 0; i < kShards; ++i)
     connection_.exec(schema_with_rows(concat("s", std::to_string(i)), concat("k % 4 / 2 = ", std::to_string(i))));
-}
-
-void SplitRows::load_catalog() {
-  connection_.exec("SET search_path = whole");
-  schema::CatalogBuilder builder(database_);
-  for (std::size_t q = 0; q < schema::catalog_queries().size(); ++q)
-    for (const auto& row : connection_.exec(std::string(schema::catalog_queries()[q].sql)))
-      if (auto added = builder.add_row(q, schema::CatalogRow(row.begin(), row.end())); !added)
-        throw std::runtime_error(added.error().message);
-  auto catalog = builder.finish(1);
-  if (!catalog) throw std::runtime_error(catalog.error().message);
-  catalog_ = *catalog;
 }
 
 Outcome SplitRows::run_on_whole(const std::string& sql, bool writes) { return run("whole", {"whole"}, sql, writes); }

@@ -41,7 +41,6 @@ class SplitRows {
 
  private:
   void fill();
-  void load_catalog();
   Outcome run(const std::string& schema, const std::vector<std::string>& read_from, const std::string& sql,
               bool writes);
 

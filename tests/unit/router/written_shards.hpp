@@ -47,7 +47,6 @@ class WrittenShards {
   std::vector<Part> parts_of(const Plan& plan, const Route& route, const Arguments& arguments, std::vector<schema::ShardId>& rows);
   Written exec(std::size_t connection, const std::string& sql);
   void read_contents(Written& written, std::size_t first, std::size_t last);
-  void load_catalog();
 
   tests::Clusters clusters_{1};
   std::vector<std::unique_ptr<tests::PgConnection>> connections_;  // the shards', and last the whole's
