@@ -1,5 +1,6 @@
 // One statement on its shards: every shard gets its part, and the home shard what finishes it.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/strings.hpp"
@@ -54,7 +55,11 @@ bool is_bytewise(std::string_view collation) { return collation == "C" || collat
 
 bool uses_now(const ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
 
-std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
+// Of a shard's rows; none: all of them, for no LIMIT can say so many.
+std::optional<std::uint64_t> rows_that_matter(std::uint64_t limit, std::uint64_t skipped) {
+  constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return limit > kMost || skipped > kMost - limit ? std::nullopt : std::optional(limit + skipped);
+}
 
 }  // namespace
 
@@ -162,7 +167,7 @@ std::optional<Rendering> Scatter::rendering_of(Portal& portal, const ScatterPlan
   if (plan.strategy == ScatterPlan::Strategy::stream) portal.window = Window(skipped, limit->value_or(Window::kNoLimit));
   Rendering rendering;
   rendering.arguments = &arguments;
-  if (*limit) rendering.rows = saturated_sum(**limit, skipped);
+  if (*limit) rendering.rows = rows_that_matter(**limit, skipped);
   rendering.now = s_.spread_ ? std::string_view(s_.spread_->begun_at) : std::string_view(now_);
   return rendering;
 }
