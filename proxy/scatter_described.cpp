@@ -126,7 +126,7 @@ void Scatter::keep(const Portal& portal, const Fields& fields) {
   if (size_of(told) <= router::kDescribedBytes) portal.plan->described = std::make_shared<Described>(std::move(told));
 }
 
-// The shards' text as a prepared statement of theirs: from the second run of the same one, so that what differs in its literals each time does
+// The shards' text as a prepared statement of theirs: from the second run of the same one that goes by what is kept, so that what differs in its literals each time does
 // not fill the servers. A plan that is kept must not depend on parameters, unless the client has asked for that. Null: it has no name. A text
 // that a server will not take by its name is sent again without (doubts_kept()).
 InternedRef Scatter::name_on_servers(const Portal& portal, const std::string& sql, std::vector<std::uint32_t> types) const {
