@@ -179,6 +179,7 @@ void print_scatter(const config::Database& database, const router::ScatterPlan& 
   if (!plan.order.empty()) line(out, "merge", "by the last " + std::to_string(plan.order.size()) + " columns");
   if (!plan.finish_sql.empty()) line(out, "finish", plan.finish_sql.render(rendering));
   if (plan.write && !plan.write->text.empty()) line(out, "each", plan.write->text.render(rendering));
+  if (plan.write && !plan.write->elsewhere.empty()) line(out, "others", plan.write->elsewhere.render(rendering));
 }
 
 // The rows that each shard would be given.

@@ -253,6 +253,7 @@ class Scatter {
   [[nodiscard]] net::Task<bool> describe_write(Portal& portal);
   [[nodiscard]] net::Task<bool> start_write(Portal& portal, const router::ScatterPlan& plan);
   [[nodiscard]] net::Task<bool> run_writes(Portal& portal, const router::ScatterPlan& plan, const std::vector<ScatterLink*>& links);
+  void send_write(ScatterLink& link, const Portal& portal, const router::WritePlan& write, const router::Rendering& rendering);
   [[nodiscard]] bool send_writes(Portal& portal, const router::ScatterPlan& plan, const std::vector<ScatterLink*>& links);
   [[nodiscard]] bool send_rows(Portal& portal, const router::WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering);
   [[nodiscard]] net::Task<bool> keep_one_link_a_server(Portal& portal);

@@ -137,15 +137,19 @@ bool Scatter::send_writes(Portal& portal, const ScatterPlan& plan, const std::ve
   const auto rendering = rendering_of(portal, plan, arguments);
   if (!rendering) return false;
   if (write.kind == WritePlan::Kind::rows) return send_rows(portal, write, arguments, *rendering);
-  plain_text_ = write.text.empty();
-  const std::string sql = plain_text_ ? std::string() : write.text.render(*rendering);
-  for (ScatterLink* link : links) {
-    if (plain_text_)
-      send_run_as_it_is(*link, portal);
-    else
-      send_run(*link, run_of(portal, write.text, sql, portal.formats));
-  }
+  for (ScatterLink* link : links) send_write(*link, portal, write, *rendering);
   return true;
+}
+
+// What a shard runs, where that does not depend on rows.
+void Scatter::send_write(ScatterLink& link, const Portal& portal, const WritePlan& write, const router::Rendering& rendering) {
+  const bool elsewhere = link.shard() != schema::kHomeShard && !write.elsewhere.empty();
+  const TextTemplate& text = elsewhere ? write.elsewhere : write.text;
+  plain_text_ = text.empty();
+  if (plain_text_)
+    send_run_as_it_is(link, portal);
+  else
+    send_run(link, run_of(portal, text, text.render(rendering), portal.formats));
 }
 
 bool Scatter::send_rows(Portal& portal, const WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering) {
@@ -263,11 +267,13 @@ net::Task<bool> Scatter::keep_one_link_a_server(Portal& portal) {
 // ---- one shard after the other ----
 
 net::Task<bool> Scatter::run_one_by_one(Portal& portal, const WritePlan& write) {
-  plain_text_ = true;
+  const router::Arguments arguments = arguments_of(portal);
+  const auto rendering = rendering_of(portal, *portal.plan, arguments);
+  if (!rendering) co_return false;
   std::vector<std::string> done;
   for (ScatterLink* link : portal.links) {
     link->left.taints = true;
-    send_run_as_it_is(*link, portal);
+    send_write(*link, portal, write, *rendering);
     while (!failed() && !link->at_rest()) {
       wire::Message row;
       while (!failed() && next_row(*link, row)) link->pop();

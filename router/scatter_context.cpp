@@ -256,7 +256,7 @@ PendingText ScatterContext::draft(SelectStmt* select) const {
     out.fill.times.push_back(times_[i].cast);
     if (times_[i].node->type != T_ParamRef) edits.mark(times_[i].node, kNowMark + static_cast<int>(i));
   }
-  out.draft = Draft(select);
+  out.draft = Draft(reinterpret_cast<Node*>(select));
   return out;
 }
 

@@ -87,9 +87,9 @@ void Edits::undo_to(std::size_t size) {
   }
 }
 
-Draft::Draft(SelectStmt* select) {
+Draft::Draft(Node* statement) {
   auto* raw = pg::make<RawStmt>(T_RawStmt);
-  raw->stmt = reinterpret_cast<Node*>(select);
+  raw->stmt = statement;
   tree_ = static_cast<List*>(copyObjectImpl(lappend(nullptr, raw)));
   protobuf_ = pg_query_nodes_to_protobuf(tree_);
 }

@@ -77,8 +77,7 @@ class Edits {
 class Draft {
  public:
   Draft() = default;
-  // Null: the tree cannot be a statement's.
-  explicit Draft(SelectStmt* select);
+  explicit Draft(Node* statement);
   ~Draft();
   Draft(Draft&& other) noexcept;
   Draft& operator=(Draft&& other) noexcept;

@@ -44,7 +44,7 @@ TextTemplate text_of_rows(const WritePlan& plan, std::span<const std::uint32_t> 
 }
 
 std::size_t size_of(const WritePlan& plan) noexcept {
-  std::size_t bytes = sizeof plan + size_of(plan.text) + size_of(plan.head) + size_of(plan.tail) + plan.again.size();
+  std::size_t bytes = sizeof plan + size_of(plan.text) + size_of(plan.head) + size_of(plan.tail) + size_of(plan.elsewhere) + plan.again.size();
   for (const TextTemplate& row : plan.rows) bytes += sizeof row + size_of(row);
   return bytes;
 }

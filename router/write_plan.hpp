@@ -19,6 +19,8 @@
 //   must be equal on all, or the shards' rows were not: then it fails. Tag and rows of the home shard are the answer.
 //
 // schema: DDL and the like; every shard of the route runs `text`. The home shard's tag and notices are the answer, the others' are dropped.
+//   Of a list of objects the other shards may have some only (TRUNCATE of a sharded table and of one of the home shard): they run `elsewhere`, which
+//   names these, where it is not empty. So it is with one_by_one.
 //   `once_a_server`: what it names belongs to the whole PostgreSQL server (roles), on which several shards may live: only the first shard of
 //   each (told apart by system_identifier) runs it.
 //
@@ -56,6 +58,7 @@ struct WritePlan {
   TextTemplate head, tail;         // rows: what stands before the first row and behind the last one
   std::vector<TextTemplate> rows;  // rows: "(1, 'a')"
 
+  TextTemplate elsewhere;          // schema, one_by_one: what the shards behind the home shard run. Empty: `text`
   bool once_a_server = false;
   std::string again;               // one_by_one: how to go on behind a failure
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/strings.hpp"
+#include "router/scatter_tree.hpp"
 #include "router/write_plan.hpp"
 
 namespace weir::router {
@@ -131,7 +132,7 @@ class SchemaPlanner {
     look();
     if (refusal_) return {Where::refused, nullptr, std::move(refusal_)};
     if (!every_) return home_only();
-    if (!home_.empty())
+    if (!home_.empty() && !divide())
       return refuse(concat(construct_, " names ", listed_, ", which is on every shard, and ", home_, ", which is on the home shard only"),
                     "Send a statement for each.");
     if (auto error = against_change()) return {Where::refused, nullptr, std::move(error)};
@@ -266,6 +267,59 @@ class SchemaPlanner {
       refusal_ = refused(concat(construct_, " of sharded table ", sharded, " cannot be routed: each shard would hold its own rows' view"), "Make a table with a key, and fill it by INSERT ... SELECT.");
   }
 
+  // ---- lists of objects, of which the other shards have some only ----
+
+  [[nodiscard]] List** list_of_objects() const {
+    switch (stmt_->type) {
+      case T_TruncateStmt:
+        return &reinterpret_cast<TruncateStmt*>(stmt_)->relations;
+      case T_LockStmt:
+        return &reinterpret_cast<LockStmt*>(stmt_)->relations;
+      case T_VacuumStmt:
+        return &reinterpret_cast<VacuumStmt*>(stmt_)->rels;
+      case T_GrantStmt:
+        return to<GrantStmt>(stmt_)->targtype == ACL_TARGET_OBJECT ? &reinterpret_cast<GrantStmt*>(stmt_)->objects : nullptr;
+      case T_DropStmt:
+        return &reinterpret_cast<DropStmt*>(stmt_)->objects;
+      default:
+        return nullptr;
+    }
+  }
+
+  [[nodiscard]] bool is_on_every_shard(const Node* object) const {
+    SchemaPlanner alone(stmt_, utility_, input_, binder_, construct_);
+    if (pg::is(object, T_VacuumRelation)) object = reinterpret_cast<const Node*>(to<VacuumRelation>(object)->relation);
+    pg::Name name;
+    bool temporary = false;
+    if (const auto* var = pg::as<RangeVar>(object, T_RangeVar)) {
+      name = {pg::text(var->schemaname), pg::text(var->relname)};
+      temporary = is_temporary(*var);
+    } else if (pg::is(object, T_List)) {
+      name = pg::name_of(reinterpret_cast<const List*>(object));
+    }
+    if (stmt_->type == T_DropStmt && to<DropStmt>(stmt_)->removeType == OBJECT_INDEX)
+      alone.by_owner(catalog_.find_owner(name.schema, name.name, input_.search_path), name.name);
+    else
+      alone.relation(name.schema, name.name, temporary, false);
+    return alone.every_ || !alone.free_sequence_.empty();
+  }
+
+  // The home shard has all of them and runs the client's text, so what it says of them (an error, a foreign key, CASCADE) is what one database
+  // would say; the others run it of those that they have. False: there is no such list.
+  bool divide() {
+    List** const list = list_of_objects();
+    if (list == nullptr) return false;
+    std::vector<Node*> everywhere;
+    for (Node* object : pg::ListOf<>(*list))
+      if (is_on_every_shard(object)) everywhere.push_back(object);
+    if (everywhere.empty()) return false;
+    Edits edits;
+    edits.set(*list, pg::make_list(everywhere));
+    const Draft draft(stmt_);
+    if (auto text = draft.text({})) elsewhere_ = std::move(*text);
+    return !elsewhere_.empty();
+  }
+
   // ---- where it goes ----
 
   // Nothing that is on every shard is changed. A foreign key would see the home shard's rows only.
@@ -332,6 +386,7 @@ class SchemaPlanner {
     write->again = outside_of_blocks(stmt_);
     write->kind = write->again.empty() ? WritePlan::Kind::schema : WritePlan::Kind::one_by_one;
     write->once_a_server = is_of_server(stmt_);
+    write->elsewhere = elsewhere_;
     ScatterPlan plan;
     plan.strategy = ScatterPlan::Strategy::write;
     plan.write = std::move(write);
@@ -349,6 +404,7 @@ class SchemaPlanner {
   const std::string& construct_;
   bool every_ = false;
   std::string listed_, home_, free_sequence_;
+  TextTemplate elsewhere_;
   std::optional<Error> refusal_;
 };
 

@@ -109,6 +109,41 @@ def test_a_migration_commits_everywhere(proxy, clusters, keys):
     run(proxy, "ALTER TABLE orders DROP COLUMN extra", "DROP TABLE bookkeeping")
 
 
+def test_a_list_of_tables_of_several_kinds_is_divided(proxy, clusters, keys):
+    """Sharded, reference and home tables in one statement: each shard has its part, all in one transaction."""
+    run(proxy, "CREATE TABLE plain (code text REFERENCES countries, n serial)", "CREATE TABLE other (id int)", "CREATE ROLE reader")
+    await_catalog(proxy, "SELECT FROM plain, other")
+    fill = ["INSERT INTO countries VALUES ('XX', 'Nowhere') ON CONFLICT DO NOTHING", "INSERT INTO plain VALUES ('XX')",
+            f"INSERT INTO orders (user_id, id, product) VALUES ({keys[0][0]}, 901, 'x'), ({keys[2][0]}, 902, 'y')"]
+    rows = lambda: [clusters.psql(f"SELECT count(*) FROM {t}", shard=i) for i in range(4) for t in ("orders", "countries", *(["plain"] if i == 0 else []))]
+    run(proxy, *fill)
+    before = rows()
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="referenced in a foreign key"):
+        run(proxy, "TRUNCATE orders, countries")                     # plain, at home, refers to countries: nothing is emptied anywhere
+    with pytest.raises(psycopg2.errors.UndefinedTable, match="nowhere"):
+        run(proxy, "TRUNCATE orders, nowhere")
+    assert rows() == before
+    run(proxy, "BEGIN", "TRUNCATE orders, countries, plain, other", "ROLLBACK")
+    assert rows() == before
+    assert run(proxy, "TRUNCATE orders, countries, plain, other RESTART IDENTITY") == "TRUNCATE TABLE"
+    assert set(rows()) == {"0"}
+    run(proxy, *fill)
+    assert run(proxy, "TRUNCATE countries, orders, other CASCADE") == "TRUNCATE TABLE"   # plain by its foreign key
+    assert set(rows()) == {"0"}
+    assert run(proxy, "ANALYZE other, orders") == "ANALYZE"
+    assert run(proxy, "VACUUM other, orders") == "VACUUM"
+    run(proxy, "GRANT SELECT ON other, orders TO reader")
+    assert clusters.everywhere("SELECT has_table_privilege('reader', 'orders', 'SELECT')") == ["t"] * 4
+    locked = "SELECT string_agg(DISTINCT relation::regclass::text, ' ') FROM pg_locks WHERE mode = 'ShareLock' AND relation::regclass::text IN ('orders', 'other')"
+    with psycopg.connect(proxy.dsn()) as connection:
+        connection.execute("LOCK other, orders IN SHARE MODE")
+        assert clusters.everywhere(locked) == ["orders other", "orders", "orders", "orders"]
+        connection.execute("DROP TABLE other, orders")
+        assert clusters.everywhere("SELECT to_regclass('orders') IS NULL") == ["f"] * 4
+        connection.rollback()
+    run(proxy, "DROP TABLE plain, other", "REVOKE ALL ON orders FROM reader", "DROP ROLE reader")
+
+
 def test_what_fails_on_one_shard_is_done_on_none(proxy, clusters):
     clusters.psql("CREATE INDEX in_the_way ON orders (product)", shard=2)
     try:

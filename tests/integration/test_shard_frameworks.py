@@ -102,7 +102,6 @@ def test_django_migrates_forth_and_back(proxy, shards):
     assert project.rows("store_country", "code")[0] == project.rows("store_country", "code")[1] != ""
 
 
-@pytest.mark.xfail(reason="TRUNCATE of tables on every shard and on the home shard in one statement is refused", strict=True)
 def test_djangos_test_runner_runs_a_projects_tests(proxy, shards):
     pytest.importorskip("django", reason="Django is not installed: scripts/install-deps test")
     project = Project(proxy, shards, "django")

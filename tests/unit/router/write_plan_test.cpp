@@ -127,6 +127,30 @@ TEST(WritePlan, RefusesWhatMightComeOutOtherwise) {
   }
 }
 
+TEST(WritePlan, OfAListOfObjectsTheOtherShardsRunWhatTheyHave) {
+  struct Divided {
+    const char *sql, *elsewhere;
+  };
+  for (const Divided& d : std::vector<Divided>{
+           {"TRUNCATE orders, settings, \"countries\", works RESTART IDENTITY CASCADE", "TRUNCATE orders, countries, works RESTART IDENTITY CASCADE"},
+           {"TRUNCATE TABLE ONLY public.orders, unknown", "TRUNCATE ONLY public.orders"},
+           {"DROP TABLE IF EXISTS unknown, orders, public.settings CASCADE", "DROP TABLE IF EXISTS orders CASCADE"},
+           {"LOCK TABLE settings, orders IN SHARE MODE NOWAIT", "LOCK TABLE orders IN SHARE MODE NOWAIT"},
+           {"ANALYZE orders (id), settings", "ANALYZE orders(id)"},
+           {"VACUUM (FULL, VERBOSE) settings, countries", "VACUUM (FULL, VERBOSE) countries"},
+           {"GRANT SELECT (id), INSERT ON settings, orders TO bob, PUBLIC WITH GRANT OPTION", "GRANT select (id), insert ON orders TO bob, public WITH GRANT OPTION"},
+           {"REVOKE ALL ON orders, settings FROM bob", "REVOKE ALL ON orders FROM bob"},
+           {"TRUNCATE orders, users", ""},
+           {"TRUNCATE orders", ""},
+       }) {
+    const Plan plan = plan_of(d.sql);
+    ASSERT_NE(plan.scatter, nullptr) << d.sql << ": " << (plan.refusal ? plan.refusal->message : "");
+    EXPECT_EQ(render(plan.scatter->write->elsewhere, {}), d.elsewhere) << d.sql;
+    EXPECT_TRUE(plan.scatter->write->text.empty()) << d.sql;   // the home shard has them all
+  }
+  EXPECT_EQ(plan_of("TRUNCATE settings, unknown").target, Target::home);
+}
+
 TEST(WriteText, TokensEndWherePostgreSQLEndsThem) {
   const auto count = [](std::string_view sql) {
     const auto tokens = tokens_of(sql);
