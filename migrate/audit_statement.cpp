@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/strings.hpp"
+#include "router/key_fill.hpp"
 #include "router/scatter_plan.hpp"
 
 namespace weir::migrate {
@@ -113,16 +114,24 @@ Verdict judge_plan(const Plan& plan, std::string_view sql, std::span<const route
   return {};
 }
 
+// An INSERT whose key the proxy gives is judged as it runs then.
+Verdict judge_planned(router::Router& router, const router::Planned& planned, std::string_view text, const router::SessionContext& session) {
+  const auto filled = planned.plan->fill ? router::filled_with(text, *planned.plan->fill, "1") : std::nullopt;
+  if (!filled) return judge_plan(*planned.plan, text, planned.literals);
+  const router::Planned again = router.plan(*filled, {}, session);
+  return judge_plan(*again.plan, *filled, again.literals);
+}
+
 }  // namespace
 
 Verdict judge(router::Router& router, std::string_view text, const router::SessionContext& session) {
   if (text.empty() || text == kHidden)
     return {StatementClass::unknown, "the text is another role's", "audit as a member of pg_read_all_stats"};
   const router::Planned planned = router.plan(text, {}, session);
-  if (planned.plan->verb != router::Verb::unparsable) return judge_plan(*planned.plan, text, planned.literals);
+  if (planned.plan->verb != router::Verb::unparsable) return judge_planned(router, planned, text, session);
   const std::string other = with_strings_for_parameters(text);
   const router::Planned again = router.plan(other, {}, session);
-  if (again.plan->verb != router::Verb::unparsable) return judge_plan(*again.plan, other, again.literals);
+  if (again.plan->verb != router::Verb::unparsable) return judge_planned(router, again, other, session);
   return {StatementClass::unknown, "the text cannot be parsed: cut off, or newer than Weir's parser",
           "run it with `weirctl route` as the application sends it"};
 }

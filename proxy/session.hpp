@@ -244,6 +244,7 @@ class Session {
 
   // --- where statements go, or would go (session_routes.cpp) ---
   void observe_route(const router::Plan* plan, const router::Arguments& arguments);
+  void observe_filled(const router::Plan& plan, const router::Arguments& arguments);
   void count_route(const router::Plan& plan, const router::Route& route);
   void add_route(const router::Plan& plan, const router::Route& route);
   void count_refusal(const router::Plan& plan, const Error& error, std::string_view sql);

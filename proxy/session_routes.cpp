@@ -1,5 +1,6 @@
 // Counting where statements go, or would go: nothing here changes what is done with them.
 #include "proxy/session.hpp"
+#include "router/key_fill.hpp"
 
 namespace weir::proxy {
 
@@ -9,6 +10,7 @@ using router::Target;
 // sharding.mode = "observe": by the rules that are not yet in force. `plan` is null where nothing is observed.
 void Session::observe_route(const Plan* plan, const router::Arguments& arguments) {
   if (!plan || !database_->observer || !plan->prepared.empty()) return;   // of EXECUTE, what it runs is counted
+  if (plan->fill) return observe_filled(*plan, arguments);
   router::Route route;
   if (plan->target == Target::keyed || plan->target == Target::refused) {
     auto found = database_->observer->resolve(*plan, arguments);
@@ -16,6 +18,16 @@ void Session::observe_route(const Plan* plan, const router::Arguments& arguments
     route = std::move(*found);
   }
   add_route(*plan, route);
+}
+
+// An INSERT whose key the proxy would give: counted for the shard of some id, as its own would be any.
+void Session::observe_filled(const Plan& plan, const router::Arguments& arguments) {
+  const std::string id = std::to_string(worker_.loop().now().time_since_epoch().count());
+  const auto sql = router::filled_with(arguments.sql, *plan.fill, id);
+  if (!sql) return count_refusal(plan, *plan.refusal, arguments.sql);
+  const router::Planned planned = database_->observer->plan(*sql, arguments.declared, context());
+  const auto route = database_->observer->resolve(*planned.plan, {*sql, planned.literals, arguments.parameters, arguments.declared, arguments.server_encoding});
+  route ? add_route(*planned.plan, *route) : count_refusal(*planned.plan, route.error(), arguments.sql);
 }
 
 // sharding.mode = "route": as it is done.

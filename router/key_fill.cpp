@@ -175,4 +175,11 @@ FilledText filled(std::string_view sql, const KeyFill& fill, std::span<const Fil
   return out;
 }
 
+std::optional<std::string> filled_with(std::string_view sql, const KeyFill& fill, const std::string& id) {
+  const auto edits = find_fill(sql, fill);
+  if (!edits) return std::nullopt;
+  const std::vector<std::string> ids(ids_of(*edits), id);
+  return filled(sql, fill, *edits, ids).sql;
+}
+
 }  // namespace weir::router

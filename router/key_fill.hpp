@@ -49,4 +49,8 @@ struct FilledText {
 // `ids`: as they are to be written, one for each edit that takes one.
 [[nodiscard]] FilledText filled(std::string_view sql, const KeyFill& fill, std::span<const FillEdit> edits, std::span<const std::string> ids);
 
+// The statement with one id in every place that takes one: what it would be when it runs, for those who only ask where it would go. None: as
+// of find_fill().
+[[nodiscard]] std::optional<std::string> filled_with(std::string_view sql, const KeyFill& fill, const std::string& id);
+
 }  // namespace weir::router

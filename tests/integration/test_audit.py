@@ -171,6 +171,17 @@ def test_a_file_that_observes_is_audited_by_its_rules(database, tmp_path):
     assert of(found, "SELECT name FROM currencies")["class"] == "reference" and found["listed"] == 2
 
 
+def test_an_insert_whose_key_weir_gives_is_a_single_shards(database, tmp_path):
+    with psycopg.connect(database.conninfo(), autocommit=True) as c:
+        c.execute("ALTER TABLE comments ALTER id SET DEFAULT (random() * 1e15)::bigint")
+        c.execute("INSERT INTO comments (user_id, body) VALUES (%s, %s)", (1, "x"))
+        c.execute("ALTER TABLE comments ALTER id DROP DEFAULT")
+    text = harness.database_toml(database, sharding={"mode": "observe"}, planned=["later"], tables=({"name": "comments", "key": "id", "default_key": "weir.next_id"},))
+    (tmp_path / "weir.toml").write_text(text)
+    found = json.loads(harness.weirctl("audit", "-c", str(tmp_path / "weir.toml"), "--json", check=False).stdout)
+    assert of(found, "INSERT INTO comments")["class"] == "single shard"
+
+
 def test_rules_that_do_not_fit_are_named(database):
     for rule in ("no_such_table=id", "users=no_such_column"):
         done = harness.weirctl("audit", "--connect", database.conninfo(), "--table", rule, check=False)

@@ -119,6 +119,21 @@ def test_what_needs_every_shard_is_counted_and_answered(client, counted):
     assert sum(found.get(kind, 0) for kind in ("scatter", "refused")) == 3, found
 
 
+def test_an_insert_whose_key_weir_would_give_is_a_single_shards(plain_clusters, start_weir):
+    plain_clusters.psql("CREATE TABLE given (id bigserial PRIMARY KEY, name text)")
+    weir = start_weir([observed(plain_clusters, tables=({"name": "given", "key": "id", "default_key": "weir.next_id"},))], admin={"users": ["weir", "postgres"]})
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection:
+        connection.execute("INSERT INTO given (name) VALUES ('a'), ('b')")
+        for name in "cdef":
+            connection.execute("INSERT INTO given (name) VALUES (%s)", (name,), prepare=True)
+        connection.execute("INSERT INTO given DEFAULT VALUES")
+        connection.execute("INSERT INTO given (name) SELECT 'g'")   # no key can be given to its rows
+    found = {r["route"]: 0 for r in weir.console("SHOW ROUTES")}
+    for r in weir.console("SHOW ROUTES"):
+        found[r["route"]] += int(r["statements"])
+    assert (found["single"], found["refused"]) == (6, 1)
+
+
 def test_a_refusal_names_its_reason_and_remedy_but_no_value(weir, client, keys, counted):
     counted()
     for secret in ("hunter2", "hunter3"):
