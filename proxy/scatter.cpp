@@ -38,6 +38,7 @@ bool is_control(Verb verb) {
     case Verb::set:
     case Verb::set_local:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::reset:
     case Verb::reset_all: return true;
     case Verb::empty:
@@ -241,12 +242,12 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
   portal.local = is_local(plan.verb);
   if (plan.verb == Verb::empty || portal.control || portal.local) return true;
   if (auto misfit = does_not_fit(plan)) return fail(std::move(*misfit)), false;
-  portal.writes = !plan.read_only;
+  portal.writes = !plan.read_only && !plan.path;
   if (plan.target == Target::no_table || plan.target == Target::any || plan.target == Target::transaction) {
     portal.shards.push_back(shard_of_no_table());
     return true;
   }
-  const auto route = s_.database_->router->resolve(plan, arguments_of(portal));
+  const auto route = s_.planner().resolve(plan, arguments_of(portal));
   if (!route) return fail(route.error()), false;
   portal.shards = route->shards;
   if (route->shards.empty())
@@ -303,7 +304,7 @@ std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std:
   source->sql = sql;
   source->types = source->declared = std::move(types);
   source->parse_op = parse_op;
-  const router::Planned planned = s_.database_->router->plan(source->sql, source->types, s_.context());
+  const router::Planned planned = s_.planner().plan(source->sql, source->types, s_.context());
   source->plan = planned.plan;
   source->literals.assign(planned.literals.begin(), planned.literals.end());
   sources_.push_back(source);

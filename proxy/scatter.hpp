@@ -194,6 +194,7 @@ class Scatter {
   [[nodiscard]] net::Task<bool> execute_control(Portal& portal);
   [[nodiscard]] net::Task<bool> tell_all(Portal& portal);
   [[nodiscard]] net::Task<bool> roll_back_to(Portal& portal);
+  [[nodiscard]] net::Task<bool> follow_path(const Portal& portal);
   [[nodiscard]] net::Task<bool> end_block(Portal& portal);
   [[nodiscard]] net::Task<bool> end_implicit();
   [[nodiscard]] bool take_outcome(Spread::Outcome outcome);

@@ -215,6 +215,10 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     const bool streamed = co_await stream(portal, max_rows);
     if (!streamed) co_return false;
   }
+  if (portal.source->plan->path && portal.state == Portal::State::done) {
+    const bool followed = co_await follow_path(portal);
+    if (!followed) co_return false;
+  }
   const bool writes_apart = portal.plan && portal.plan->write;
   if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
   if (s_.work_->ops[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed

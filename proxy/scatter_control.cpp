@@ -28,9 +28,12 @@ bool Scatter::may_run(Portal& portal) {
     note_left(link, *portal.source->plan);
     if (!portal.writes || writes_by_rows(portal)) continue;
     if (auto may = s_.spread_->about_to_write(link); !may) return fail(may.take_error()), false;
+    if (!portal.source->plan->effects.notifies) continue;
+    if (auto may = s_.spread_->about_to_notify(link); !may) return fail(may.take_error()), false;
   }
   const router::Plan& plan = *portal.source->plan;
   if (plan.verb == Verb::utility && plan.effects.taints) s_.spread_->note_schema_change();   // LOCK changes nothing
+  s_.note_schema_change(plan);
   return true;
 }
 
@@ -100,7 +103,10 @@ net::Task<bool> Scatter::tell_all(Portal& portal) {
     fail({sqlstate::kInternal, concat("shards answered \"", tag, "\" and \"", link.tag, "\" to one statement")});
     co_return false;
   }
-  s_.apply_verb(plan, s_.work_->ops[op_], tag);
+  if (s_.work_->ops[op_].plan->verb == Verb::multi)
+    s_.log_statement(plan, portal.source->sql);   // SET CONSTRAINTS in a string of several
+  else
+    s_.apply_verb(plan, s_.work_->ops[op_], tag);
   if (plan.verb == Verb::savepoint) s_.spread_->made_savepoint(plan.setting);
   if (plan.verb == Verb::release_savepoint) s_.spread_->released(plan.setting);
   if (plan.verb == Verb::rollback_to_savepoint) s_.spread_->rolled_back_to(plan.setting);
@@ -111,6 +117,24 @@ net::Task<bool> Scatter::tell_all(Portal& portal) {
   }
   wire::write_command_complete(reply(), tag);
   co_return true;
+}
+
+// set_config('search_path', ...) has run on one server of the transaction: the others are told, too.
+net::Task<bool> Scatter::follow_path(const Portal& portal) {
+  const Op& op = s_.work_->ops[portal.op];
+  if (s_.spread_ && op.text)
+    for (ScatterLink& link : links()) {
+      if (link.shard() == portal.shards.front()) continue;
+      wire::write_query(link.out(), *op.text);
+      link.owe(Step::begin);
+      link.server().unnamed_statement = 0;
+      link.begin_run();
+    }
+  const std::string tag = std::exchange(tag_, {});
+  const bool told = co_await settle(true);
+  tag_ = tag;
+  if (told && op.text) s_.apply_verb(*portal.source->plan, op, tag);
+  co_return told;
 }
 
 // A server that was enlisted later has the savepoint, too: from the transaction's log.

@@ -38,7 +38,7 @@ Scatter::Copy::Copy(Scatter& scatter, Scatter::Portal& portal)
       portal_(portal),
       plan_(portal.plan ? portal.plan->copy.get() : nullptr),
       from_(portal.source->plan->verb == Verb::copy_from),
-      map_(s_.database_->router->map()),
+      map_(s_.planner().map()),
       place_of_(map_.shards()) {
   portal_.links = scatter_.links_of(portal_);
   for (ScatterLink* link : portal_.links) {
@@ -57,7 +57,7 @@ std::optional<std::string> Scatter::Copy::text() {
 net::Task<bool> Scatter::Copy::start() {
   const std::optional<std::string> sql = text();
   if (!sql || !is_readable()) co_return false;
-  if (s_.planned_generation_ != s_.database_->router->generation()) {   // rows would be split by another map than the shards were chosen by
+  if (s_.planned_generation_ != s_.planner().generation()) {   // rows would be split by another map than the shards were chosen by
     scatter_.fail({sqlstate::kSerializationFailure, "the configuration changed while this COPY began", "Run the transaction again."});
     co_return false;
   }

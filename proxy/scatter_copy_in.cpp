@@ -56,7 +56,7 @@ bool Scatter::Copy::is_in_server_encoding() const {
   const auto& options = plan_->options;
   if (options.format == router::copy::Format::binary || options.encoding.empty()) return s_.server_encoding_;
   std::string server;
-  for (const char c : ascii_lower(s_.database_->router->catalog().encoding()))
+  for (const char c : ascii_lower(s_.planner().catalog().encoding()))
     if (c != '_' && c != '-') server += c;
   return options.encoding == server;
 }

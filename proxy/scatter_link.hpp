@@ -75,7 +75,7 @@ class ScatterLink {
   bool returns_rows = false;
   bool failed = false;                 // an error has come, and what was sent behind it is skipped
   bool check_failed = false;           // so it has for the client's own text
-  bool settings_failed = false;        // and for the settings: whatever is sent behind them is refused
+  bool settings_failed = false;        // and for the settings, or what begins its transaction: whatever is sent behind that is refused
   bool cancelled = false;              // a cancel was sent for it
   bool was_cancelled = false;          // or for an earlier run
   wire::Message row;                   // at the front, while the merge holds it

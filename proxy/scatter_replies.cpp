@@ -99,7 +99,9 @@ void Scatter::take_control(ScatterLink& link, const wire::Message& m) {
   }
   if (m.type != 'Z') return out_of_step(link, m.type);
   link.step_is_over();
-  if (wire::read_ready_for_query(m.body) != 'T' && !link.failed)
+  if (wire::read_ready_for_query(m.body) == 'T')
+    link.settings_failed = false;   // ROLLBACK TO has revived it
+  else if (!link.failed)
     fail({sqlstate::kInternal, concat("a server did not go on with its transaction behind ", link.tag)});
 }
 
@@ -219,7 +221,7 @@ void Scatter::take_error(ScatterLink& link, const wire::Message& m) {
   const Step step = *link.step();
   if (step == Step::text_order) return;   // an older server: its order stays unknown
   const bool follows = link.settings_failed;
-  if (step == Step::settings) link.settings_failed = true;
+  if (step == Step::settings || step == Step::begin) link.settings_failed = true;
   const bool of_check = step == Step::check;
   if (of_check) link.check_failed = true; else link.failed = true;
   if (step == Step::run && link.named != 0 && !link.bound) link.server().prepared.spoil(link.named);   // it may not be there, or be out of date

@@ -393,7 +393,7 @@ void Scatter::send_run_as_it_is(ScatterLink& link, const Portal& portal) {
 // May a column be text in the order of the database's locale, which is not that of its bytes?
 bool Scatter::orders_by_locale(const ScatterPlan& plan) const {
   const bool has_default = std::any_of(plan.order.begin(), plan.order.end(), [](const auto& c) { return c.collation.empty(); });
-  return has_default && !Collation::open(facts_of_catalog(s_.database_->router->catalog().default_collation())).ok();
+  return has_default && !Collation::open(facts_of_catalog(s_.planner().catalog().default_collation())).ok();
 }
 
 Result<std::vector<SortKey>> Scatter::sort_keys(const Portal& portal, const ScatterPlan& plan) const {
@@ -421,7 +421,7 @@ Result<CollationRef> Scatter::collation_of(const Portal& portal, const std::stri
   if (!s_.server_encoding_) return Error(sqlstate::kFeatureNotSupported, "text is sorted in an encoding that is not the client's");
   if (is_bytewise(named)) return CollationRef(std::make_shared<const Collation>());
   if (!named.empty()) return Error(sqlstate::kFeatureNotSupported, concat("how collation \"", named, "\" orders text is known to the servers only"));
-  if (auto by_bytes = Collation::open(facts_of_catalog(s_.database_->router->catalog().default_collation()))) return by_bytes;
+  if (auto by_bytes = Collation::open(facts_of_catalog(s_.planner().catalog().default_collation()))) return by_bytes;
   const std::string& first = portal.links.front()->server().text_order;
   for (const ScatterLink* link : portal.links)
     if (link->server().text_order != first) return Error(sqlstate::kFeatureNotSupported, "the shards order text by different locales, or versions of them");

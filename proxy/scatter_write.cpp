@@ -65,10 +65,10 @@ net::Task<bool> Scatter::describe_write(Portal& portal) {
   co_return true;
 }
 
-// The catalog does not know what this transaction has made of a reference table: a column's new default may be each shard's own.
+// Where the catalog does not know what this transaction has made of a reference table: a column's new default may be each shard's own.
 std::optional<Error> Scatter::behind_ddl(const Portal& portal) const {
   const bool inserts = portal.plan->write->kind == WritePlan::Kind::same && portal.plan->construct.starts_with("INSERT");
-  if (!inserts || !s_.spread_ || !s_.spread_->changes_schema()) return std::nullopt;
+  if (!inserts || !s_.spread_ || !s_.spread_->changes_schema() || (s_.own_router_ && !s_.own_schema_stale_)) return std::nullopt;
   return Error(sqlstate::kFeatureNotSupported, concat(portal.plan->construct, " behind DDL in the same transaction cannot be routed"), "COMMIT the DDL first.");
 }
 
@@ -154,7 +154,7 @@ void Scatter::send_write(ScatterLink& link, const Portal& portal, const WritePla
 
 bool Scatter::send_rows(Portal& portal, const WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering) {
   plain_text_ = false;
-  const auto shards = router::shards_of_rows(*portal.source->plan, arguments, s_.database_->router->map());
+  const auto shards = router::shards_of_rows(*portal.source->plan, arguments, s_.planner().map());
   if (!shards) return fail(shards.error()), false;
   std::vector<std::vector<std::uint32_t>> rows(portal.links.size());
   for (std::uint32_t row = 0; row < shards->size(); ++row) {

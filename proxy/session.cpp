@@ -98,6 +98,8 @@ net::Task<> Session::serve() {
     last_request_ = worker_.loop().now();
     for (bool planned = false; !planned;) {
       planned = true;
+      if (own_router_ || own_schema_stale_)
+        if (must_learn_schema()) co_await learn_schema();
       plan_batch(end);
       if (failed_locally_ && ends_failed_transaction()) co_await fail_on_server();
       if (must_subscribe()) {

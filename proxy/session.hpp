@@ -188,6 +188,7 @@ class Session {
   // --- planning (session_plan.cpp) ---
   void plan_batch(BatchEnd& end);
   void end_batch_behind(std::size_t index, BatchEnd& end);
+  [[nodiscard]] bool changes_schema_of_block(const router::Plan& plan) const;
   void plan_op(std::size_t index);
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
@@ -215,6 +216,15 @@ class Session {
   void read_into(PreparedStatement& statement, const wire::ParseView& parse);
   [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
   [[nodiscard]] router::SessionContext context() const;
+
+  // --- the schema that its transaction has made (session_schema.cpp) ---
+  // What the session plans by.
+  [[nodiscard]] router::Router& planner() const { return own_router_ ? *own_router_ : *database_->router; }
+  void note_schema_change(const router::Plan& plan);
+  [[nodiscard]] bool must_learn_schema();
+  [[nodiscard]] bool needs_catalog(const Op& op);
+  net::Task<> learn_schema();
+  [[nodiscard]] net::Task<Result<std::shared_ptr<const schema::Catalog>>> load_own_catalog();
 
   // --- keys that are filled in (session_fill.cpp) ---
   [[nodiscard]] Result<std::vector<std::int64_t>> take_ids(std::size_t count);
@@ -356,6 +366,8 @@ class Session {
   void on_settings_applied(char status);
   void discard_reply(const wire::Message& message);
   void undo_on_server(const Expected& skipped);
+  [[nodiscard]] bool take_path(const router::Plan& plan, const router::Arguments& arguments, std::shared_ptr<const std::string>& text);
+  void follow_path(const router::PathCall& path, std::string sql);
   net::Task<Outcome> refuse_unprepared(BatchEnd end, bool may_retry);
   [[nodiscard]] bool replies_are_own() const;
 
@@ -379,6 +391,8 @@ class Session {
   void learn_settings(const OwnRows& rows);
   [[nodiscard]] static KeptSet holds_in(const OwnRows& rows);
   void take_own_row(ByteView body);
+  // A statement of the proxy's own in the open transaction, on the home shard's server of it.
+  [[nodiscard]] net::Task<Result<OwnRows>> ask_in_transaction(std::string_view sql);
   [[nodiscard]] bool needs_permit() const;
   [[nodiscard]] std::optional<Error> take_permit();
   [[nodiscard]] bool has_permit(pool::Pool& pool);
@@ -502,6 +516,8 @@ class Session {
   bool aside_ = false;                  // the batch runs outside of the held transaction
   bool cut_apart_ = false;              // it ends with a COMMIT or ROLLBACK, and what stands behind that needs other servers
   bool transaction_wrote_ = false;
+  bool transaction_notified_ = false;   // on its one server
+  bool own_schema_stale_ = false;       // the transaction's DDL, or an undone part of it, is not known to planner()
   bool server_is_replica_ = false;
   bool tainted_ = false;                // DISCARD ALL before it goes back
   bool pinned_tainted_ = false;         // so, too, the one that is kept
@@ -542,6 +558,7 @@ class Session {
   bool counted_spanning_ = false;
 
   Scatter* scatter_ = nullptr;          // runs now
+  std::unique_ptr<router::Router> own_router_;   // by what this transaction has made; null: it has made nothing, or nothing that is known
   std::unique_ptr<Spread> spread_;      // null: the transaction, if there is one, is on one shard
   WorkerDatabase* database_ = nullptr;
   UserPools* pools_ = nullptr;

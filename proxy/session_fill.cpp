@@ -42,7 +42,7 @@ std::vector<PreparedText::Edit> edits_of(const router::FilledText& text) {
 // Ids of rows of one INSERT. Where they can be had, they are of one shard, so that the statement needs no distributed transaction.
 Result<std::vector<std::int64_t>> Session::take_ids(std::size_t count) {
   IdSource& source = *database_->state->ids;
-  const schema::BucketMap& map = database_->router->map();
+  const schema::BucketMap& map = planner().map();
   std::size_t left = source.may_choose() ? kMostChosen : 0;
   std::vector<std::int64_t> ids;
   std::optional<schema::ShardId> shard;

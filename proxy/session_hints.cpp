@@ -46,7 +46,7 @@ std::optional<Error> Session::against_hints(const Plan& plan) const {
 // A statement that runs in one place only is prepared there, too: its tables may be nowhere else.
 void Session::note_place(const Plan& plan) {
   if (!plan.named) return;
-  const auto route = database_->router->resolve(plan, {{}, {}, {}, {}, server_encoding_});
+  const auto route = planner().resolve(plan, {{}, {}, {}, {}, server_encoding_});
   if (!route) return refuse(route.error());
   if (work_->decision.prepares_on && *work_->decision.prepares_on != route->shard)
     return refuse({sqlstate::kFeatureNotSupported,
@@ -112,7 +112,7 @@ void Session::run_own_setting(const Plan& plan, ByteBuffer& out) {
 
 // A start-up parameter: read as the value of a SET.
 Result<void> Session::start_own_setting(std::string_view name, std::string_view value) {
-  const router::PlanRef plan = database_->router->plan(concat("SET ", name, " = ", in_quotes(value)), {}, {}).plan;
+  const router::PlanRef plan = planner().plan(concat("SET ", name, " = ", in_quotes(value)), {}, {}).plan;
   if (auto against = against_hints(*plan)) return std::move(*against);
   if (plan->refusal) return *plan->refusal;
   if (!plan->own) return Error(sqlstate::kInvalidParameter, concat("start-up parameter ", name, " cannot be read"), "");

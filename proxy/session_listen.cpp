@@ -132,6 +132,7 @@ void Session::follow_channels(Verb verb, const std::string& name) {
     case Verb::set:
     case Verb::set_local:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::reset:
     case Verb::reset_all:
     case Verb::deallocate:

@@ -31,6 +31,7 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
     case Verb::own_setting: return "";   // write_own_setting()
     case Verb::set_local:
     case Verb::set_transaction: return "SET";
+    case Verb::set_constraints: return "SET CONSTRAINTS";
     case Verb::deallocate: return "DEALLOCATE";
     case Verb::deallocate_all: return "DEALLOCATE ALL";
     case Verb::prepare: return "PREPARE";
@@ -84,7 +85,8 @@ void Session::leave_transaction(bool committed) {
   work_->held.clear();
   begin_read_only_ = false;
   transaction_shard_.reset();
-  transaction_wrote_ = false;
+  transaction_wrote_ = transaction_notified_ = own_schema_stale_ = false;
+  own_router_.reset();
   work_->scope = {};
 }
 
@@ -100,7 +102,8 @@ bool Session::is_local(const Plan& plan, Transaction at) const {
     case Verb::savepoint:
     case Verb::release_savepoint:
     case Verb::set_local:
-    case Verb::set_transaction: return at == Transaction::held;
+    case Verb::set_transaction:
+    case Verb::set_constraints: return at == Transaction::held;
     case Verb::deallocate:
     case Verb::deallocate_all: return true;
     case Verb::listen:
@@ -170,8 +173,12 @@ void Session::run_local(const Plan& plan, std::string_view sql) {
       settings_.release(plan.setting);
       work_->held.emplace_back(sql);
       return;
-    case Verb::set_local: set_locally_ = true; [[fallthrough]];
-    case Verb::set_transaction: work_->held.emplace_back(sql); return;
+    case Verb::set_local:
+      set_locally_ = true;
+      settings_.set_local(plan.setting, std::string(sql));
+      [[fallthrough]];
+    case Verb::set_transaction:
+    case Verb::set_constraints: work_->held.emplace_back(sql); return;
     case Verb::rollback_to_savepoint:
       settings_.rollback_to(plan.setting);
       work_->held.emplace_back(sql);

@@ -29,6 +29,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::savepoint:
     case Verb::set_local:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::set:
     case Verb::reset:
     case Verb::reset_all:
@@ -39,7 +40,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
       if (from == kNone) return;
       std::size_t to = from;
       for (std::size_t i = from; i < work_->held.size(); ++i)
-        if (database_->router->plan(work_->held[i], {}, context()).plan->verb != Verb::savepoint) std::swap(work_->held[to++], work_->held[i]);
+        if (planner().plan(work_->held[i], {}, context()).plan->verb != Verb::savepoint) std::swap(work_->held[to++], work_->held[i]);
       work_->held.resize(to);
       return;
     }
@@ -50,8 +51,10 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::rollback:
       if (plan.chain) work_->held = held_characteristics();
       return;
-    case Verb::multi:
     case Verb::query:
+      if (plan.path && !work_->held.empty()) work_->held.push_back(std::move(sql));
+      [[fallthrough]];
+    case Verb::multi:
     case Verb::dml:
     case Verb::utility:
       if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !work_->held.empty() && !work_->held.back().empty()) work_->held.emplace_back(kUnknown);
@@ -74,7 +77,7 @@ void Session::log_statement(const Plan& plan, std::string sql) {
 // The newest of that name in the log; kNone: there is none.
 std::size_t Session::find_savepoint(std::string_view name) const {
   for (std::size_t i = work_->held.size(); i > 0; --i) {
-    const router::PlanRef plan = database_->router->plan(work_->held[i - 1], {}, context()).plan;
+    const router::PlanRef plan = planner().plan(work_->held[i - 1], {}, context()).plan;
     if (plan->verb == Verb::savepoint && plan->setting == name) return i - 1;
   }
   return kNone;
@@ -91,7 +94,7 @@ std::vector<std::string> Session::held_characteristics() const {
   std::vector<std::string> found{work_->held.empty() ? "BEGIN" : work_->held.front()};
   std::vector<std::pair<std::string, std::size_t>> savepoints;
   for (std::size_t i = 1; i < work_->held.size(); ++i) {
-    const router::PlanRef plan = database_->router->plan(work_->held[i], {}, context()).plan;
+    const router::PlanRef plan = planner().plan(work_->held[i], {}, context()).plan;
     const bool sets = plan->verb == Verb::set_transaction || (plan->verb == Verb::set_local && plan->setting.starts_with("transaction_"));
     if (sets) found.push_back(work_->held[i]);
     if (plan->verb == Verb::savepoint) savepoints.emplace_back(plan->setting, found.size());

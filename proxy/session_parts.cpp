@@ -35,6 +35,7 @@ std::optional<Error> Session::against_part(const Plan& plan, std::size_t index, 
     case Verb::empty:
     case Verb::query:
     case Verb::dml:
+    case Verb::set_constraints:
     case Verb::utility: return std::nullopt;
     case Verb::begin:
       if (index == 0 && !in_transaction()) return std::nullopt;
@@ -72,11 +73,11 @@ void Session::count_in_parts(std::string_view sql) {
   bool in_block = in_transaction();
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const std::string_view text = pieces[i].in(sql);
-    const router::Planned planned = database_->router->plan(text, {}, context());
+    const router::Planned planned = planner().plan(text, {}, context());
     const Plan& plan = *planned.plan;
     if (auto against = against_part(plan, i, pieces.size(), in_block)) return refuse(std::move(*against));
     in_block |= plan.verb == Verb::begin;
-    const auto route = database_->router->resolve(plan, {text, planned.literals, {}, {}, server_encoding_});
+    const auto route = planner().resolve(plan, {text, planned.literals, {}, {}, server_encoding_});
     if (!route) return refuse(route.error());
     count_route(plan, *route);
   }

@@ -39,6 +39,7 @@ bool may_write(const Plan& plan) {
     case Verb::set:
     case Verb::set_local:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::reset:
     case Verb::reset_all:
     case Verb::discard_all:
@@ -55,26 +56,26 @@ bool may_write(const Plan& plan) {
 
 // What these leave behind the session knows itself (settings_, names_).
 bool is_tracked(Verb verb) {
-  return verb == Verb::set || verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::reset || verb == Verb::reset_all ||
-         verb == Verb::discard_all;
+  return verb == Verb::set || verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::set_constraints || verb == Verb::reset ||
+         verb == Verb::reset_all || verb == Verb::discard_all;
 }
 
-// What stands behind such an Execute means something else once it ran: COPY data, names that are gone, statements that run elsewhere.
-bool changes_what_follows(Verb verb) { return verb == Verb::discard_all || verb == Verb::copy_from || verb == Verb::own_setting; }
+// What stands behind such an Execute means something else once it ran: COPY data, names that are gone or mean other tables, statements that run
+// elsewhere.
+bool changes_what_follows(const Plan& plan, bool sharded) {
+  if (plan.verb == Verb::discard_all || plan.verb == Verb::copy_from || plan.verb == Verb::own_setting) return true;
+  const bool sets = plan.verb == Verb::set || plan.verb == Verb::set_local || plan.verb == Verb::reset;
+  return sharded && ((sets && router::changes_routing(plan.setting)) || plan.verb == Verb::reset_all || plan.path);
+}
 
 // Statements that wait with a held BEGIN until a shard is known.
 bool may_be_held(Verb verb) {
   return verb == Verb::begin || verb == Verb::savepoint || verb == Verb::release_savepoint || verb == Verb::rollback_to_savepoint ||
-         verb == Verb::set_local || verb == Verb::set_transaction;
+         verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::set_constraints;
 }
 
 // Statements whose text the transaction's log may need.
 bool may_be_logged(Verb verb) { return may_be_held(verb) || verb == Verb::reset || verb == Verb::reset_all; }
-
-// Settings that change how the router must read statements.
-bool changes_routing(std::string_view setting) {
-  return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
-}
 
 // May it name tables that only the home shard has? (What reads several shards may be finished there, beside its own tables.)
 bool may_read_home(const Plan& plan) { return plan.target == Target::home || plan.target == Target::scatter; }
@@ -96,7 +97,7 @@ bool safe_encoding(std::string_view sql) {
 // ---- the batch ----
 
 void Session::plan_batch(BatchEnd& end) {
-  planned_generation_ = database_->router->generation();
+  planned_generation_ = planner().generation();
   raw_ = true;
   had_unnamed_ = has_unnamed_;
   unnamed_replaced_ = false;
@@ -115,12 +116,18 @@ void Session::plan_batch(BatchEnd& end) {
     } else if (work_->ops[i].type == 'E' && work_->ops[i].plan) {
       const Verb verb = work_->ops[i].plan->verb;
       const bool ends_spread = (work_->decision.scatter || spread_) && (verb == Verb::commit || verb == Verb::rollback);
-      if (ends_spread || changes_what_follows(verb)) end_batch_behind(i, end);
+      if (ends_spread || changes_what_follows(*work_->ops[i].plan, database_->state->sharded()) || changes_schema_of_block(*work_->ops[i].plan)) end_batch_behind(i, end);
     }
   }
   put_rewritten();
   // More may follow before the Sync: only the primary can take whatever it is.
   if (end == BatchEnd::flush) work_->decision.read_only = false;
+}
+
+// Behind it the transaction's own catalog is another.
+bool Session::changes_schema_of_block(const Plan& plan) const {
+  if ((transaction_ != Transaction::open && transaction_ != Transaction::held) || !database_->state->sharded()) return false;
+  return (plan.verb == Verb::utility && plan.effects.taints) || (plan.verb == Verb::rollback_to_savepoint && own_router_);
 }
 
 // What follows in the pipeline is planned when this message has happened.
@@ -134,7 +141,7 @@ void Session::end_batch_behind(std::size_t index, BatchEnd& end) {
 
 // While the batch waited for a server, a reload may have moved its rows to another shard.
 bool Session::plan_is_stale() const {
-  return planned_generation_ != database_->router->generation() && !was_held();
+  return planned_generation_ != planner().generation() && !was_held();
 }
 
 // As if the batch had just come in.
@@ -205,8 +212,8 @@ void Session::plan_op(std::size_t index) {
 
 // What of the session changes a statement's meaning; recomputed only when its settings changed.
 void Session::refresh_context() {
-  if (context_of_ == settings_.current()) return;
-  context_of_ = settings_.current();
+  if (context_of_ == settings_.reading()) return;
+  context_of_ = settings_.reading();
   standard_conforming_strings_ = safe_encoding_ = server_encoding_ = true;
   if (!context_of_) return;
   for (const Setting& s : context_of_->settings) {
@@ -233,17 +240,18 @@ router::SessionContext Session::context() const {
 void Session::plan_query(Op& op, ByteView body) {
   auto sql = wire::read_query(body);
   if (!sql) return refuse(sql.error());
-  router::Planned planned = database_->router->plan(*sql, {}, context());
+  router::Planned planned = planner().plan(*sql, {}, context());
   op.plan = planned.plan;
   has_unnamed_ = false;   // a simple Query drops the unnamed statement
   if (op.plan->fill)
     if (const auto filled = fill_query(op, *sql)) {
       sql = wire::read_query(*filled);
-      planned = database_->router->plan(*sql, {}, context());
+      planned = planner().plan(*sql, {}, context());
       op.plan = planned.plan;
     }
   const router::Arguments arguments{*sql, planned.literals, {}, {}, server_encoding_};
   if (database_->observer) observe_route(database_->observer->plan(*sql, {}, context()).plan.get(), arguments);
+  if (op.plan->path && !take_path(*op.plan, arguments, op.text)) return;
   count_in(*op.plan, &arguments);
   if (!op.plan->prepared.empty()) plan_prepared_query(op, *sql);
   if (op.plan->verb == Verb::own_setting) answer_in_place(op);
@@ -329,16 +337,16 @@ InternedRef Session::intern(const PreparedStatement& statement) const {
 
 void Session::replan(PreparedStatement& statement) {
   if (statement.filled) empty_statement(statement);
-  router::Planned planned = database_->router->plan(statement.sql, statement.types, context());
+  router::Planned planned = planner().plan(statement.sql, statement.types, context());
   statement.plan = planned.plan;
   if (statement.plan->fill && statement.by_protocol) {
     fill_statement(statement);
-    planned = database_->router->plan(statement.sql, statement.types, context());
+    planned = planner().plan(statement.sql, statement.types, context());
     statement.plan = planned.plan;
   }
   statement.literals.assign(planned.literals.begin(), planned.literals.end());
   statement.observed = database_->observer ? database_->observer->plan(statement.sql, statement.types, context()).plan : nullptr;
-  statement.generation = database_->router->generation();
+  statement.generation = planner().generation();
   statement.planned_for = context_of_;
   statement.planned_hints = hints_version();
 }
@@ -362,7 +370,7 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
   }
   const bool other_settings = statement->planned_for != context_of_;
   bool other_text = false;
-  if (other_settings || statement->planned_hints != hints_version() || statement->generation != database_->router->generation()) {
+  if (other_settings || statement->planned_hints != hints_version() || statement->generation != planner().generation()) {
     const std::string before = statement->filled ? statement->sql : std::string();
     replan(*statement);
     other_text = before != (statement->filled ? std::string_view(statement->sql) : std::string_view());
@@ -401,7 +409,8 @@ void Session::plan_bind(Op& op, ByteView body) {
   });
   const router::Arguments arguments{statement->sql, statement->literals, parameters, statement->types, server_encoding_};
   observe_route(statement->observed.get(), arguments);
-  Portal* const portal = bind_portal(bind->portal, op.plan, statement->sql);
+  if (op.plan->path && !take_path(*op.plan, arguments, op.text)) return;
+  Portal* const portal = bind_portal(bind->portal, op.plan, op.text ? *op.text : statement->sql);
   if (!portal) return;
   count_in(*op.plan, &arguments);
   if (op.plan->verb == Verb::own_setting) bind_own_setting(op, *bind, *statement, *portal);
@@ -409,7 +418,7 @@ void Session::plan_bind(Op& op, ByteView body) {
 
 // Null: refused.
 Portal* Session::bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
-  const bool text_matters = plan->verb == Verb::set || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
+  const bool text_matters = plan->verb == Verb::set || plan->path || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
   Portal* portal = work_->portals.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
   if (!portal)
     refuse({sqlstate::kConfigurationLimit, concat("the portals of this client's transaction take more than ", std::to_string(Portals::kMaxBytes), " bytes"),
@@ -525,9 +534,12 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
                    "Use pool_mode = \"transaction\" for this database or user."});
   // What it says is known in an encoding that may change: no other server is told it.
   if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) work_->decision.effects.pins = true;
-  if (plan.verb == Verb::set && database_->state->sharded() && changes_routing(plan.setting) && !is_plainly_written(arguments->sql))
+  const bool sets_reading = (plan.verb == Verb::set || plan.verb == Verb::set_local) && database_->state->sharded() && router::changes_routing(plan.setting);
+  if (sets_reading && !is_plainly_written(arguments->sql))
     return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
                    "Write its value as a plain word or literal, without comments, E'' or $$."});
+  if (sets_reading && plan.verb == Verb::set_local && value_of(arguments->sql) == "default")
+    return refuse({sqlstate::kFeatureNotSupported, concat("SET LOCAL ", plan.setting, " TO DEFAULT cannot be followed"), "Write the value out, or use RESET."});
   if (is_newer_than_parser(plan)) {
     work_->decision.check_only = true;
     count_refusal(plan, *plan.refusal, arguments->sql);
@@ -545,7 +557,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     case Target::scatter:
     case Target::keyed: break;
   }
-  const auto route = database_->router->resolve(plan, *arguments);
+  const auto route = planner().resolve(plan, *arguments);
   if (!route) return may_run_in_parts(plan) ? count_in_parts(arguments->sql) : refuse(route.error());
   count_route(plan, *route);
   if (!route->shards.empty()) return count_in_scattered(plan, *arguments);

@@ -207,6 +207,9 @@ bool Session::plan_use(PreparedText& text, const PreparedUse& planned, const Pre
         return refuse({sqlstate::kFeatureNotSupported, concat("EXECUTE of prepared statement \"", use.name, "\", whose rows lack their sharding key"),
                        "Bind and execute it by the protocol, as drivers do."}),
                false;
+      if (use.kind == Kind::execute && use.prepared->plan->path)
+        return refuse({sqlstate::kFeatureNotSupported, concat("EXECUTE of prepared statement \"", use.name, "\", which sets search_path"), "Use SET search_path."}),
+               false;
       if (use.kind == Kind::execute) count_in_executed(*use.prepared, planned);
     } else if (known) {
       return refuse({sqlstate::kFeatureNotSupported, concat("prepared statement \"", use.name, "\" cannot be executed here"),

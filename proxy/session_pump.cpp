@@ -25,6 +25,7 @@ bool is_logged(const router::Plan& plan) {
     case Verb::set:
     case Verb::set_local:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::reset:
     case Verb::reset_all: return true;
     case Verb::commit:
@@ -32,7 +33,7 @@ bool is_logged(const router::Plan& plan) {
     case Verb::query:
     case Verb::dml:
     case Verb::utility:
-    case Verb::multi: return plan.effects.sets || plan.effects.sets_locally || plan.ends_transaction;
+    case Verb::multi: return plan.effects.sets || plan.effects.sets_locally || plan.ends_transaction || plan.path;
     default: return false;
   }
 }
@@ -375,6 +376,7 @@ void Session::on_ready(char status) {
   transaction_ = status == 'T' ? Transaction::open : Transaction::failed;
   if (work_->decision.writes) {   // also where BEGIN came in the same batch
     transaction_wrote_ = true;
+    transaction_notified_ |= work_->decision.effects.notifies;
     work_->scope.add(work_->decision.scope);
   }
   if (status == 'E') work_->lost_by_reset.clear();   // whatever ends this state undoes the RESET
@@ -422,7 +424,7 @@ void Session::on_command_complete(std::string_view tag) {
 }
 
 std::string Session::text_of(const Op& op) const {
-  if (op.type != 'Q') return op.text ? *op.text : std::string{};
+  if (op.text || op.type != 'Q') return op.text ? *op.text : std::string{};
   return std::string(*wire::read_query(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader)));
 }
 
@@ -430,9 +432,13 @@ std::string Session::text_of(const Op& op) const {
 void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
   follow_channels(plan.verb == Verb::commit && tag == "ROLLBACK" ? Verb::rollback : plan.verb, plan.setting);
   if (is_logged(plan)) log_statement(plan, text_of(op));
+  note_schema_change(plan);
   switch (plan.verb) {
     case Verb::set: return settings_.set(plan.setting, text_of(op));
-    case Verb::set_local: set_locally_ = in_transaction(); return;
+    case Verb::set_local:
+      set_locally_ = in_transaction();
+      if (set_locally_) settings_.set_local(plan.setting, text_of(op));
+      return;
     case Verb::reset: {
       const std::string lost = settings_.reset(plan.setting);
       if (!lost.empty() && !work_->held.empty()) work_->held.push_back(lost);
@@ -455,13 +461,16 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::discard_all: return on_discard_all();
     case Verb::utility:
     case Verb::multi: return worker_.proxy().schema_may_have_changed(database_->name);
-    case Verb::empty:
     case Verb::query:
+      if (plan.path) follow_path(*plan.path, text_of(op));
+      return;
+    case Verb::empty:
     case Verb::dml:
     case Verb::copy_from:
     case Verb::copy_to:
     case Verb::begin:
     case Verb::set_transaction:
+    case Verb::set_constraints:
     case Verb::deallocate:
     case Verb::deallocate_all:
     case Verb::prepare:

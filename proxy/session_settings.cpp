@@ -2,6 +2,8 @@
 // batch, in the same packet. It is one transaction: if any part of it fails, the server refuses the batch behind it (25P02), so that nothing
 // ever runs under settings that are not its client's.
 #include <array>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/strings.hpp"
@@ -170,6 +172,30 @@ net::Task<Session::Outcome> Session::refuse_unprepared(BatchEnd end, bool may_re
   else
     fail_locally(end, cancelled ? std::move(error) : settings_refused(std::move(error)));
   co_return Outcome::done;
+}
+
+// ---- search_path by a function ----
+
+// SELECT set_config('search_path', ...) as the statement that the session keeps of it. False: refused.
+bool Session::take_path(const router::Plan& plan, const router::Arguments& arguments, std::shared_ptr<const std::string>& text) {
+  std::string_view value = plan.path->value;
+  if (const auto parameter = plan.path->parameter) {
+    if (*parameter >= arguments.parameters.size()) return true;   // the server says what is wrong with it
+    if (arguments.parameters[*parameter].is_null)
+      return refuse({sqlstate::kFeatureNotSupported, "set_config('search_path', NULL, ...) cannot be followed", "Use RESET search_path, or give a value."}), false;
+    value = as_text(arguments.parameters[*parameter].value);
+  }
+  if (value.find('\0') != std::string_view::npos) return true;
+  text = std::make_shared<const std::string>(set_config_statement("search_path", value, plan.path->local));
+  if (!server_encoding_ && !is_ascii(*text)) work_->decision.effects.pins = true;   // no other server is told what is known in an encoding that may change
+  return true;
+}
+
+// It ran.
+void Session::follow_path(const router::PathCall& path, std::string sql) {
+  if (!path.local) return settings_.set("search_path", std::move(sql));
+  set_locally_ = in_transaction();
+  if (set_locally_) settings_.set_local("search_path", std::move(sql));
 }
 
 }  // namespace weir::proxy

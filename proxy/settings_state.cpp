@@ -93,9 +93,11 @@ std::string unquote_literal(std::string_view literal) {
 }
 }  // namespace
 
-Setting startup_setting(std::string_view name, std::string_view value) {
-  return {ascii_lower(name), concat("SELECT pg_catalog.set_config(", quote_literal(name), ", ", quote_literal(value), ", false)")};
+std::string set_config_statement(std::string_view name, std::string_view value, bool local) {
+  return concat("SELECT pg_catalog.set_config(", quote_literal(name), ", ", quote_literal(value), local ? ", true)" : ", false)");
 }
+
+Setting startup_setting(std::string_view name, std::string_view value) { return {ascii_lower(name), set_config_statement(name, value, false)}; }
 
 namespace {
 
@@ -126,10 +128,10 @@ std::size_t end_of_set_schema(std::string_view lower) {
   return take("schema") ? at : std::string_view::npos;
 }
 
-// The value argument of startup_setting()'s statement.
+// The value argument of set_config_statement().
 std::string value_of_set_config(std::string_view statement) {
   const std::size_t from = statement.find("', ") + 3;
-  return unquote_literal(statement.substr(from, statement.rfind(", false)") - from));
+  return unquote_literal(statement.substr(from, statement.rfind(", ") - from));
 }
 
 }  // namespace
@@ -187,6 +189,7 @@ SettingsRef intern_settings(std::vector<Setting> settings) {
   for (const auto& s : settings) {
     if (survives_reset_all(s.name)) state->needs_discard = true;
     if (s.name == "search_path") state->search_path = search_path_of(s.sql);
+    if (s.name == "search_path" && state->search_path.empty()) state->search_path = "\"\"";   // set, and empty
     state->changes_reading |= changes_reading(s.name);
     state->plain &= is_ascii(s.sql) && s.sql.find('\\') == std::string::npos;
     if (!changes_no_meaning(s.name)) state->meaning += concat(s.sql, "\n;");
@@ -238,6 +241,7 @@ void SessionSettings::start(std::vector<Setting> startup) {
 void SessionSettings::discard_all() {
   committed_ = current_ = startup_;
   savepoints_.clear();
+  locals_.clear();
   if (!route_) return;
   route_->reset_all();
   route_->commit();
@@ -263,8 +267,31 @@ void forget(std::vector<Setting>& settings, std::string_view name) {
 void SessionSettings::set(std::string name, std::string sql) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
   forget(next, name);
+  forget_local(name);
   next.push_back({std::move(name), std::move(sql)});
   current_ = intern_settings(std::move(next));
+  merge_locals();
+}
+
+void SessionSettings::set_local(std::string_view name, std::string sql) {
+  if (!router::changes_routing(name)) return;
+  forget_local(name);
+  locals_.push_back({std::string(name), std::move(sql)});
+  merge_locals();
+}
+
+void SessionSettings::forget_local(std::string_view name) {
+  std::erase_if(locals_, [&](const Setting& s) { return s.name == name; });
+}
+
+void SessionSettings::merge_locals() {
+  if (locals_.empty()) return;
+  std::vector<Setting> all = current_ ? current_->settings : std::vector<Setting>{};
+  for (const Setting& local : locals_) {
+    forget(all, local.name);
+    all.push_back(local);
+  }
+  reading_ = intern_settings(std::move(all));
 }
 
 void SessionSettings::learn(std::vector<Setting> settings) {
@@ -275,6 +302,7 @@ void SessionSettings::learn(std::vector<Setting> settings) {
 std::string SessionSettings::reset(std::string_view name) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
   forget(next, name);
+  forget_local(name);
   std::string lost;
   if (startup_)
     for (const auto& s : startup_->settings)
@@ -283,12 +311,14 @@ std::string SessionSettings::reset(std::string_view name) {
         lost = s.sql;
       }
   current_ = intern_settings(std::move(next));
+  merge_locals();
   return lost;
 }
 
 std::string SessionSettings::reset_all() {
   std::vector<Setting> next;
   std::string lost;
+  locals_.clear();
   if (current_)
     for (const auto& s : current_->settings)
       if (survives_reset_all(s.name)) next.push_back(s);
@@ -305,7 +335,7 @@ std::string SessionSettings::reset_all() {
 
 void SessionSettings::savepoint(std::string name) {
   if (route_) route_->savepoint(name);
-  savepoints_.push_back({std::move(name), current_});
+  savepoints_.push_back({std::move(name), current_, locals_});
 }
 
 std::vector<SessionSettings::Savepoint>::iterator SessionSettings::find_savepoint(std::string_view name) {
@@ -323,6 +353,8 @@ void SessionSettings::rollback_to(std::string_view name) {
   const auto it = find_savepoint(name);
   if (it == savepoints_.end()) return;
   current_ = it->state;
+  locals_ = it->locals;
+  merge_locals();
   savepoints_.erase(std::next(it), savepoints_.end());   // the savepoint itself stays
 }
 
@@ -333,12 +365,14 @@ bool SessionSettings::has_savepoint(std::string_view name) const {
 void SessionSettings::commit() {
   committed_ = current_;
   savepoints_.clear();
+  locals_.clear();
   if (route_) route_->commit();
 }
 
 void SessionSettings::rollback() {
   current_ = committed_;
   savepoints_.clear();
+  locals_.clear();
   if (route_) route_->rollback();
 }
 

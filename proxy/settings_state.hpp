@@ -55,6 +55,8 @@ using SettingsRef = std::shared_ptr<const SettingsState>;   // null: nothing is 
 // What the client is told when a server has refused them.
 [[nodiscard]] Error settings_refused(Error error);
 
+// A setting as a statement that reads its value as the start-up packet does: SELECT set_config(...).
+[[nodiscard]] std::string set_config_statement(std::string_view name, std::string_view value, bool local);
 // A start-up parameter as a statement: SELECT set_config(...), which reads lists as the start-up packet does.
 [[nodiscard]] Setting startup_setting(std::string_view name, std::string_view value);
 
@@ -79,6 +81,8 @@ class SessionSettings {
   void discard_all();
 
   void set(std::string name, std::string sql);
+  // SET LOCAL, in a transaction: kept of those settings only that decide how statements are read.
+  void set_local(std::string_view name, std::string sql);
   // What a server says is set, outside of a transaction.
   void learn(std::vector<Setting> settings);
   // What RESET did on the server is not all: it knows nothing of the start-up parameters. Returned are the statements that
@@ -94,6 +98,8 @@ class SessionSettings {
   void rollback();
 
   [[nodiscard]] const SettingsRef& current() const { return current_; }
+  // By which statements are read: with those that hold in this transaction only.
+  [[nodiscard]] const SettingsRef& reading() const { return locals_.empty() ? current_ : reading_; }
   // Those of before the transaction.
   [[nodiscard]] const SettingsRef& committed() const { return committed_; }
   // Nothing is set but the start-up parameters.
@@ -103,10 +109,15 @@ class SessionSettings {
   struct Savepoint {
     std::string name;
     SettingsRef state;
+    std::vector<Setting> locals;
   };
+  void forget_local(std::string_view name);
+  void merge_locals();
   std::vector<Savepoint>::iterator find_savepoint(std::string_view name);
 
   SettingsRef startup_, committed_, current_;
+  std::vector<Setting> locals_;
+  SettingsRef reading_;                 // current_ and locals_, where there are any
   std::unique_ptr<RouteSettings> route_;
   std::vector<Savepoint> savepoints_;
 };

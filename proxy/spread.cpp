@@ -32,7 +32,8 @@ void Spread::adopt() {
   pool::Server& server = *std::exchange(s_.server_, nullptr);
   ScatterLink& link = links_.emplace_back(server, s_.server_shard_, s_.worker_.traffic(server.pool->backend()), &server == s_.pinned_);
   link.enlisted = true;
-  if (s_.transaction_wrote_ || s_.sequence_wrote_) link.first_write = ++writers_;
+  if (s_.transaction_wrote_ || s_.sequence_wrote_) writers_before_ = link.first_write = ++writers_;   // perhaps behind a savepoint; it counts all the same
+  if (s_.transaction_notified_) notifier_ = notifier_before_ = &link;
   link.left = {std::exchange(s_.tainted_, false), std::exchange(s_.soft_after_, false), std::exchange(s_.pin_after_, false),
                std::exchange(s_.asks_.settings, false), std::exchange(s_.asks_.holds, false)};
   if (const std::string lost = std::exchange(s_.work_->lost_by_reset, {}); !lost.empty()) {
@@ -99,16 +100,30 @@ Result<void> Spread::about_to_write(ScatterLink& link) {
   return Result<void>{};
 }
 
+Result<void> Spread::about_to_notify(ScatterLink& link) {
+  if (notifier_ && notifier_ != &link)
+    return Error(sqlstate::kFeatureNotSupported,
+                 concat("a transaction cannot notify on shard ", s_.shard_name(link.shard()), ", too: it has on shard ", s_.shard_name(notifier_->shard()),
+                        ", and PostgreSQL cannot prepare a transaction that has executed NOTIFY"),
+                 "Send NOTIFY as a statement of its own, which runs on the transaction's first shard, or in a transaction for each shard.");
+  notifier_ = &link;
+  return Result<void>{};
+}
+
 void Spread::released(std::string_view name) {
-  const auto named = [&](const auto& savepoint) { return savepoint.first == name; };
+  const auto named = [&](const auto& savepoint) { return savepoint.name == name; };
   const auto found = std::find_if(savepoints_.rbegin(), savepoints_.rend(), named);
   savepoints_.erase(found == savepoints_.rend() ? savepoints_.begin() : std::prev(found.base()), savepoints_.end());
 }
 
 void Spread::rolled_back_to(std::string_view name) {
   unsigned writers = writers_before_;   // of a savepoint from before it began
-  while (!savepoints_.empty() && savepoints_.back().first != name) savepoints_.pop_back();
-  if (!savepoints_.empty()) writers = savepoints_.back().second;
+  notifier_ = notifier_before_;
+  while (!savepoints_.empty() && savepoints_.back().name != name) savepoints_.pop_back();
+  if (!savepoints_.empty()) {
+    writers = savepoints_.back().writers;
+    notifier_ = savepoints_.back().notifier;
+  }
   for (ScatterLink& link : links_)
     if (link.first_write > writers) link.first_write = 0;
   writers_ = writers;

@@ -15,6 +15,8 @@
 // It ends by router::TwoPhase, which runs to its end though the client is gone. Whoever destroys a Spread that has not ended closes its
 // servers, which rolls back (or leaves to recovery) what they did.
 //
+// Within a block, what stands behind DDL is planned by what that has made (session_schema.cpp).
+//
 // Files: spread.cpp (its links), spread_end.cpp (its end), scatter_control.cpp (BEGIN, SAVEPOINT, SET, COMMIT ... of the client's).
 #pragma once
 
@@ -59,14 +61,19 @@ class Spread {
   void bound_waiting(ScatterLink& link);
   // Before a statement that may write is sent there. Errors are 0A000 (that shard cannot prepare) or 57P03 (schema weir is not known yet).
   [[nodiscard]] Result<void> about_to_write(ScatterLink& link);
+  // Before a statement that notifies is sent there: such a server cannot be prepared, so it decides. A second one is refused.
+  [[nodiscard]] Result<void> about_to_notify(ScatterLink& link);
   // The client's SAVEPOINT, RELEASE and ROLLBACK TO, once all servers have done it: what was written behind a savepoint is undone with it, and
   // who wrote nothing else wrote nothing.
-  void made_savepoint(std::string name) { savepoints_.emplace_back(std::move(name), writers_); }
+  void made_savepoint(std::string name) { savepoints_.push_back({std::move(name), writers_, notifier_}); }
   void released(std::string_view name);
   void rolled_back_to(std::string_view name);
   // DDL ran: others must learn of it once it is committed.
   void note_schema_change() { changes_schema_ = true; }
   [[nodiscard]] bool changes_schema() const { return changes_schema_; }
+
+  // A statement of the proxy's own on a link on which nothing is owed; its rows go to Session::own_rows_. A server that is lost stays so.
+  [[nodiscard]] net::Task<Result<void>> ask_own(ScatterLink& link, std::string_view sql);
 
   // When the transaction began as its statements see it; "" until its first server has told.
   std::string begun_at;
@@ -112,7 +119,14 @@ class Spread {
   ByteBuffer notices_;
   unsigned writers_ = 0;
   unsigned writers_before_ = 0;           // when it began
-  std::vector<std::pair<std::string, unsigned>> savepoints_;   // made since it began, and how many had written then
+  const ScatterLink* notifier_ = nullptr;          // who has notified
+  const ScatterLink* notifier_before_ = nullptr;   // when it began
+  struct Savepoint {
+    std::string name;
+    unsigned writers;               // how many had written then
+    const ScatterLink* notifier;
+  };
+  std::vector<Savepoint> savepoints_;     // made since it began
   bool changes_schema_ = false;
 };
 

@@ -68,6 +68,7 @@ void Spread::hear_message(std::size_t i, const wire::Message& m) {
       if (const auto tag = wire::read_command_complete(m.body)) hearing.reply.tags.emplace_back(*tag);
       return;
     case 'D': {
+      if (s_.own_rows_) return s_.take_own_row(m.body);
       router::merge::RowView row;
       if (!hearing.reply.value && row.read(m.body) && row.columns() > 0 && row[0]) hearing.reply.value = as_text(*row[0]);
       return;
@@ -95,6 +96,24 @@ void Spread::hear_message(std::size_t i, const wire::Message& m) {
   }
 }
 
+net::Task<Result<void>> Spread::ask_own(ScatterLink& link, std::string_view sql) {
+  std::size_t i = 0;
+  while (&links_[i] != &link) ++i;
+  if (link.lost()) co_return Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", link.server().pool->name(), ")"));
+  hearings_.assign(links_.size(), {});
+  ask(i, sql);
+  net::Timer timer(s_.waiter_);
+  timer.arm(Deadline::after(s_.worker_.loop().now(), kCleanUpTime));
+  while (!hear(i) && !link.lost()) {
+    if (timer.fired()) link.break_off();
+    if (!link.lost()) co_await s_.waiter_.wait();
+  }
+  timer.cancel();
+  if (link.lost()) co_return Error(sqlstate::kConnectionFailure, concat("the server connection was lost (", link.server().pool->name(), ")"));
+  if (hearings_[i].reply.error) co_return *hearings_[i].reply.error;
+  co_return Result<void>{};
+}
+
 // ---- COMMIT ----
 
 router::TwoPhaseSettings Spread::two_phase_settings() const {
@@ -103,7 +122,7 @@ router::TwoPhaseSettings Spread::two_phase_settings() const {
     settings.cluster = s_.worker_.proxy().recovery().cluster(s_.database_->name);
     settings.random = unpredictable_bits();
   }
-  for (const ScatterLink& link : links_) settings.shards.push_back({std::string(s_.shard_name(link.shard())), link.first_write});
+  for (const ScatterLink& link : links_) settings.shards.push_back({std::string(s_.shard_name(link.shard())), link.first_write, &link == notifier_});
   return settings;
 }
 

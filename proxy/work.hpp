@@ -31,7 +31,7 @@ struct Op {
   router::PlanRef plan;           // Query, Parse, Bind, Execute (of a known portal)
   PreparedRef statement;          // Parse, Bind, Describe of a named statement
   InternedRef interned;
-  std::shared_ptr<const std::string> text;   // Execute: the portal's, where it matters
+  std::shared_ptr<const std::string> text;   // Execute: the portal's, where it matters; of Plan::path: what the session keeps of it
   std::string name;               // Parse, Close, PREPARE, DEALLOCATE: the client's name for it (to undo)
   char local = 0;                 // the proxy answers it at its place, with this message ('t': and NoData), or as Session::kOwnSetting; 0: see translate_op()
   std::unique_ptr<PreparedText> prepared;   // the text names prepared statements

@@ -150,6 +150,13 @@ std::optional<Error> against_hints(Plan& all, const Plan& part) {
 
 }  // namespace
 
+namespace {
+
+// What follows in the string is not read by it yet.
+bool sets_reading_locally(const Plan& plan) { return plan.verb == Verb::set_local && changes_routing(plan.setting); }
+
+}  // namespace
+
 Plan combine(std::vector<Plan> plans, bool sharded) {
   Plan all;
   all.verb = Verb::multi;
@@ -167,7 +174,7 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
     take_effects(all, plan);
     all.read_only &= plan.read_only;
     if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);
-    if (sharded && (plan.verb == Verb::set || plan.verb == Verb::reset || plan.verb == Verb::reset_all) && !all.refusal)
+    if (sharded && (plan.verb == Verb::set || plan.verb == Verb::reset || plan.verb == Verb::reset_all || sets_reading_locally(plan)) && !all.refusal)
       all.refusal = Error(sqlstate::kFeatureNotSupported, "SET or RESET in one string with other statements",
                           "Send it alone: Weir gives the setting to every shard.");
     all.hinted |= plan.hinted;

@@ -7,6 +7,7 @@
 #include "router/analysis_bind.hpp"
 #include "router/analysis_copy.hpp"
 #include "router/analysis_hint.hpp"
+#include "router/analysis_session.hpp"
 #include "router/analysis_survey.hpp"
 #include "router/classify.hpp"
 #include "router/explain_options.hpp"
@@ -108,6 +109,8 @@ Plan StatementAnalysis::run() {
   const bool sharded = input_.catalog->sharded();
   if (survey_.too_deep || (binder_ && binder_->too_deep())) return unparsable(sharded, too_deep());
   Plan plan;
+  if (sharded && input_.alone) plan.path = path_call(stmt_);
+  if (plan.path) survey_.unread_setting = survey_.effects.sets = survey_.effects.sets_locally = false;   // the session follows it
   describe(plan);
   place(plan);
   return plan;
@@ -434,8 +437,9 @@ std::optional<Error> StatementAnalysis::against_mixing() const {
 }
 
 // Statements of one session or transaction: their place is the session's affair, but for a few.
-void place_control(const Node* stmt, bool sharded, Plan& plan) {
-  if (!sharded) {
+void place_control(const Node* stmt, const AnalysisInput& input, Plan& plan) {
+  if (!input.catalog->sharded()) {
+    if (plan.verb == Verb::set_constraints) plan.effects = {};
     if (plan.target == Target::no_table) plan.target = Target::home;
     return;
   }
@@ -444,6 +448,7 @@ void place_control(const Node* stmt, bool sharded, Plan& plan) {
     plan.refusal = refused("two-phase commit by the client cannot be routed",
                            "Use COMMIT: Weir makes transactions over several shards atomic by itself.");
   }
+  if (plan.verb == Verb::set_constraints) place_constraints(*reinterpret_cast<const ConstraintsSetStmt*>(stmt), input, plan);
   if (plan.refusal) plan.target = Target::refused;
 }
 
@@ -463,7 +468,7 @@ Plan analyse_statement(Node* stmt, std::string_view sql, const AnalysisInput& in
   Plan plan;
   if (classify_own_setting(stmt, *input.catalog, plan)) return plan;
   if (!classify_control(stmt, plan)) return StatementAnalysis(stmt, sql, input).run();
-  place_control(stmt, input.catalog->sharded(), plan);
+  place_control(stmt, input, plan);
   return plan;
 }
 

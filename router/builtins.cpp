@@ -68,7 +68,7 @@ const std::unordered_map<std::string_view, BuiltinTraits>& table() {
       {"pg_logical_emit_message", kPrimary},
       {"pg_my_temp_schema", kPrimary},
       {"pg_notification_queue_usage", kPrimary},
-      {"pg_notify", kPrimary},
+      {"pg_notify", {.effects = {.notifies = true}}},
       {"pg_postmaster_start_time", kPrimary},
       {"pg_prepared_statement", kPrimary},
       {"pg_prepared_xact", kPrimary},

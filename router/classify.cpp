@@ -122,6 +122,11 @@ bool classify_control(const Node* stmt, Plan& plan) {
       plan.effects.taints = true;
       plan.channels.push_back({.verb = plan.verb, .name = plan.setting});
       return true;
+    case T_ConstraintsSetStmt:
+      plan.verb = Verb::set_constraints;
+      plan.target = Target::transaction;
+      plan.effects.sets_locally = true;
+      return true;
     case T_VariableShowStmt:
       plan.verb = Verb::query;
       plan.target = Target::no_table;  // the session's settings are replayed where it runs

@@ -12,7 +12,7 @@
 
 namespace weir::router {
 
-// Transaction control, SET, RESET, DISCARD ALL, DEALLOCATE, LISTEN, UNLISTEN and SHOW: fills in everything of `plan` that does not depend
+// Transaction control, SET, SET CONSTRAINTS, RESET, DISCARD ALL, DEALLOCATE, LISTEN, UNLISTEN and SHOW: fills in everything of `plan` that does not depend
 // on the catalog, and returns true. False: some other statement, `plan` is untouched.
 bool classify_control(const Node* stmt, Plan& plan);
 
@@ -21,7 +21,7 @@ enum class Place : std::uint8_t {
   query,        // where its query goes (EXPLAIN, DECLARE, COPY (...) TO)
   named,        // the home shard, if it names no listed table
   home,         // the home shard
-  session,      // wherever the transaction is (FETCH, CLOSE, NOTIFY, SET CONSTRAINTS)
+  session,      // wherever the transaction is (FETCH, CLOSE, NOTIFY)
   every_shard,  // would have to run on every shard
   nowhere,      // cannot be looked into (DO, CALL)
 };

@@ -240,8 +240,8 @@ bool session_statement(Node* stmt, Utility& u) {
     case T_CheckPointStmt:
       return at(u, Place::home, kTaints), true;
     case T_NotifyStmt:
+      return at(u, Place::session, {.notifies = true}), true;
     case T_FetchStmt:
-    case T_ConstraintsSetStmt:
       return at(u, Place::session, kNone), true;
     case T_ClosePortalStmt:
     case T_DiscardStmt:

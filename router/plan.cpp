@@ -32,6 +32,8 @@ std::string_view name_of(Verb verb) noexcept {
       return "set local";
     case Verb::set_transaction:
       return "set transaction";
+    case Verb::set_constraints:
+      return "set constraints";
     case Verb::reset:
       return "reset";
     case Verb::reset_all:
@@ -60,6 +62,10 @@ std::string_view name_of(Verb verb) noexcept {
       return "unparsable";
   }
   return "unknown";
+}
+
+bool changes_routing(std::string_view setting) noexcept {
+  return setting == "search_path" || setting == "standard_conforming_strings" || setting == "client_encoding";
 }
 
 }  // namespace weir::router

@@ -36,6 +36,7 @@ enum class Verb : std::uint8_t {
   set,              // SET [SESSION] name = ...; Plan::setting
   set_local,        // SET LOCAL name = ...
   set_transaction,  // SET TRANSACTION ...
+  set_constraints,  // SET CONSTRAINTS, but for those that the home shard alone has
   reset,            // RESET name, SET name TO DEFAULT; Plan::setting
   reset_all,
   discard_all,
@@ -62,10 +63,11 @@ struct Effects {
   bool needs_clean = false; // the sequence functions: on a server not kept by this client, DISCARD SEQUENCES comes first
   bool sets = false;        // changed settings, and only the server can tell to what (set_config, SET in a string of
                             // several): it is asked before it goes back
-  bool sets_locally = false;  // set_config(..., true): the transaction's setting, which other servers do not have
+  bool sets_locally = false;  // set_config(..., true), and SET CONSTRAINTS in a string: the transaction's, which other servers do not have
   bool holds = false;       // makes what keeps the server (temp table, session advisory lock, cursor WITH HOLD): asked
   bool opaque = false;      // runs code that nobody has looked into (a user's function, DO): both are asked
   bool tells_channels = false;  // says to which channels the session listens, which a server that it shares does not know
+  bool notifies = false;    // NOTIFY: its server cannot be prepared (PREPARE TRANSACTION)
   bool releases = false;    // may have ended such (DROP, CLOSE, pg_advisory_unlock): asked if the server is kept
   void add(const Effects& other);
   bool operator==(const Effects&) const = default;
@@ -80,6 +82,7 @@ inline void Effects::add(const Effects& o) {
   holds |= o.holds;
   opaque |= o.opaque;
   tells_channels |= o.tells_channels;
+  notifies |= o.notifies;
   releases |= o.releases;
 }
 // What code that nobody has looked into may do.
@@ -142,6 +145,16 @@ struct NamedPlace {
   bool operator==(const NamedPlace&) const = default;
 };
 
+// SELECT set_config('search_path', value, is_local), and nothing else: followed as SET is.
+struct PathCall {
+  bool local = false;
+  std::string value{};                         // a constant, in the syntax of the setting
+  std::optional<std::uint32_t> parameter{};    // or parameter number - 1
+};
+
+// Of the settings that decide what a text means to the router?
+[[nodiscard]] bool changes_routing(std::string_view setting) noexcept;
+
 // A setting of Weir's own: Plan::setting is its name.
 struct OwnSetting {
   enum class Kind : std::uint8_t { set, set_local, reset, show };
@@ -179,6 +192,7 @@ struct Plan {
   std::vector<Binding> bindings;  // Target::named: keys of new rows, which must not belong elsewhere
   std::optional<NamedPlace> named;
   std::optional<OwnSetting> own;
+  std::optional<PathCall> path;   // Verb::query, in a sharded database
   bool hinted = false;          // a comment of the text is a hint, or it is an own_setting: for users with route_hints
   bool primary = false;         // a hint: reads, too, run on the primary
   std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order

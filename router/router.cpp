@@ -1,5 +1,6 @@
 #include "router/router.hpp"
 
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -52,6 +53,11 @@ std::optional<Error> misread(std::string_view sql, const SessionContext& session
   return std::nullopt;
 }
 
+std::uint64_t next_generation() {
+  static std::atomic<std::uint64_t> last = 0;
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 void append(std::uint8_t*& out, const void* from, std::size_t size) {
   if (size != 0) std::memcpy(out, from, size);
   out += size;
@@ -96,7 +102,7 @@ struct Router::Impl {
 
 Router::Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
                RouterSettings settings)
-    : catalog_(std::move(catalog)), map_(std::move(map)), impl_(std::make_unique<Impl>(settings)) {}
+    : catalog_(std::move(catalog)), map_(std::move(map)), generation_(next_generation()), impl_(std::make_unique<Impl>(settings)) {}
 
 Router::~Router() = default;
 
@@ -108,7 +114,7 @@ void Router::update(std::shared_ptr<const schema::Catalog> catalog, std::shared_
   map_ = std::move(map);
   impl_->cache.clear();
   impl_->texts.clear();
-  ++generation_;
+  generation_ = next_generation();
 }
 
 Planned Router::plan(std::string_view sql, Declared declared, const SessionContext& session) {

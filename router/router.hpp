@@ -55,7 +55,7 @@ class Router {
   }
 
   // Another snapshot: drops the cache if either differs. Prepared statements planned before must be planned
-  // again: compare generation().
+  // again: compare generation(), which no two routers of the process and no two snapshots have in common.
   void update(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map);
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
@@ -71,7 +71,7 @@ class Router {
 
   std::shared_ptr<const schema::Catalog> catalog_;
   std::shared_ptr<const schema::BucketMap> map_;
-  std::uint64_t generation_ = 1;
+  std::uint64_t generation_;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -60,8 +60,9 @@ TwoPhase::TwoPhase(TwoPhaseSettings settings, TimePoint now)
     members_.push_back({settings.shards[i].name, written != 0});
     if (written == 0) continue;
     ++writers;
-    if (first != 0 && first <= written) continue;
-    first = written;
+    const unsigned order = settings.shards[i].cannot_prepare ? 0 : written;
+    if (writers > 1 && first <= order) continue;
+    first = order;
     decider_ = i;
   }
   begin(writers, settings.decider_xid);

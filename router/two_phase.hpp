@@ -46,7 +46,8 @@ namespace weir::router {
 // A shard that a transaction has been opened on.
 struct EnlistedShard {
   std::string name;
-  unsigned first_write = 0;   // 0: proven to have only read; else when it was first written to: the shard with the lowest number decides
+  unsigned first_write = 0;   // 0: proven to have only read; else when it was first written to: the shard with the lowest number decides,
+  bool cannot_prepare = false;   // unless one is such (it has notified): its own COMMIT is the decision then. One of them at most
 };
 
 struct TwoPhaseSettings {

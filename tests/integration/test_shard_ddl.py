@@ -277,3 +277,147 @@ def test_listed_tables_that_do_not_exist_yet_are_made_through_weir(clusters, sta
     finally:
         run(late, "DROP TABLE tickets", "DROP TABLE colours")
     assert count(clusters, "pg_class", "relname IN ('tickets', 'colours')") == NOWHERE
+
+
+# --- what a transaction has made, in that transaction
+
+
+@pytest.fixture
+def late(clusters, start_weir):
+    """A Weir with two listed tables that are not there yet; none of the tables that the tests make stays."""
+    tables = [*harness.weir_toml.DEMO_TABLES, {"name": "tickets", "key": "user_id"}, {"name": "colours", "reference": True}]
+    yield start_weir([harness.database_toml(clusters, replicas=False, tables=tables)], pool={"size": 4})
+    for i in range(4):
+        clusters.psql("DROP TABLE IF EXISTS tickets, colours, plain CASCADE", shard=i)
+
+
+MADE = ("CREATE TABLE plain (id int)", "CREATE TABLE colours (name text PRIMARY KEY)", "CREATE TABLE tickets (user_id bigint NOT NULL, id bigint, PRIMARY KEY (user_id, id))")
+
+
+@pytest.mark.parametrize("first", ("SELECT 1", "UPDATE settings_unlisted SET value = 'b'", "UPDATE orders SET product = product"))
+@pytest.mark.parametrize("prepare", (False, True))
+def test_tables_made_in_a_transaction_are_used_in_it(late, clusters, keys, first, prepare):
+    rows = [(k, n) for shard in keys for n, k in enumerate(shard)]
+    with psycopg.connect(late.dsn()) as connection:
+        run = lambda sql, values=None: connection.execute(sql, values, prepare=prepare)
+        for sql in (first, *MADE):
+            run(sql)
+        run("INSERT INTO plain VALUES (1), (2)")
+        run("INSERT INTO colours VALUES (%s), (%s)", ("red", "blue"))
+        for row in rows:
+            run("INSERT INTO tickets (user_id, id) VALUES (%s, %s)", row)
+        run("ALTER TABLE tickets ADD COLUMN colour text DEFAULT 'red' REFERENCES colours")
+        run("CREATE INDEX by_colour ON tickets (colour)")
+        run("UPDATE tickets SET colour = 'blue' WHERE id > 0")
+        assert run("SELECT count(*), count(*) FILTER (WHERE colour = 'blue') FROM tickets").fetchone() == (len(rows), len([r for r in rows if r[1] > 0]))
+        assert run("SELECT colour FROM tickets WHERE user_id = %s AND id = 0", (keys[2][0],)).fetchone() == ("red",)
+        with connection.cursor().copy("COPY tickets (user_id, id) FROM STDIN") as copy:
+            copy.write("".join(f"{k}\t100\n" for shard in keys for k in shard))
+        assert run("SELECT count(*) FROM tickets JOIN colours ON name = colour").fetchone() == (2 * len(rows),)
+        assert run("SELECT count(*) FROM plain").fetchone() == (2,)
+        connection.commit()
+        assert run("SELECT count(*) FROM tickets").fetchone() == (2 * len(rows),)
+    assert [int(n) for n in clusters.everywhere("SELECT count(*) FROM tickets")] == [2 * len(shard) for shard in keys]
+    assert clusters.everywhere("SELECT count(*) FROM colours") == ["2"] * 4
+    assert count(clusters, "pg_class", "relname = 'plain'") == HOME
+
+
+def test_what_a_rollback_undoes_is_forgotten(late, clusters, keys):
+    insert = f"INSERT INTO tickets (user_id, id) VALUES ({keys[0][0]}, 1), ({keys[1][0]}, 1)"
+    connection = late.connect()
+    cursor = connection.cursor()
+
+    def is_missing(sql):
+        cursor.execute("SAVEPOINT missing")
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            cursor.execute(sql)
+        cursor.execute("ROLLBACK TO missing")
+
+    try:
+        for end in ("ROLLBACK", "COMMIT"):
+            for sql in ("BEGIN", "CREATE TABLE plain (id int)", "SAVEPOINT a", MADE[2], insert, "SAVEPOINT b", "DROP TABLE tickets"):
+                cursor.execute(sql)
+            is_missing(insert)
+            cursor.execute("ROLLBACK TO b")
+            cursor.execute("SELECT count(*) FROM tickets")
+            assert cursor.fetchone() == (2,)
+            cursor.execute("ROLLBACK TO a")
+            is_missing("SELECT * FROM tickets")
+            cursor.execute("INSERT INTO plain VALUES (1)")
+            cursor.execute(MADE[2].replace("id bigint,", "id bigint, note text DEFAULT 'x',"))
+            cursor.execute(insert)
+            cursor.execute("SELECT min(note) FROM tickets")
+            assert cursor.fetchone() == ("x",)
+            cursor.execute(end)
+            if end == "ROLLBACK":
+                with pytest.raises(psycopg2.errors.UndefinedTable):
+                    cursor.execute("SELECT * FROM tickets")
+        cursor.execute("SELECT count(*) FROM tickets")
+        assert cursor.fetchone() == (2,)
+        cursor.execute("BEGIN")
+        cursor.execute("DROP TABLE tickets, plain")
+        is_missing("SELECT * FROM tickets")
+        is_missing("SELECT * FROM plain")
+        with connection.cursor() as other:
+            other.execute("ROLLBACK")
+        cursor.execute("SELECT count(*) FROM tickets")
+        assert cursor.fetchone() == (2,)
+    finally:
+        connection.close()
+
+
+def test_others_plan_by_what_is_committed(late, clusters, keys):
+    """A plan made by a transaction's own catalog is nobody else's, nor its own behind ROLLBACK."""
+    text = "SELECT count(*) FROM tickets"
+    with psycopg.connect(late.dsn()) as one, psycopg.connect(late.dsn(), autocommit=True) as two:
+        one.execute(MADE[2])
+        assert one.execute(text, prepare=True).fetchone() == (0,)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            two.execute(text)
+        one.rollback()
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            one.execute(text, prepare=True)
+        one.rollback()
+        one.execute(MADE[2])
+        assert one.execute(text, prepare=True).fetchone() == (0,)
+        one.commit()
+        assert one.execute(text, prepare=True).fetchone() == two.execute(text).fetchone() == (0,)
+
+
+def test_ddl_and_what_stands_behind_it_in_one_pipeline(late, clusters, keys):
+    with psycopg.connect(late.dsn()) as connection:
+        connection.execute("SELECT count(*) FROM users")   # the transaction has begun
+        with connection.pipeline():
+            connection.execute(MADE[2])
+            for shard in keys:
+                connection.execute("INSERT INTO tickets (user_id, id) VALUES (%s, 1)", (shard[0],))
+            connection.execute("ALTER TABLE tickets ADD COLUMN note text")
+            found = connection.execute("UPDATE tickets SET note = 'x' RETURNING user_id")
+            assert len(found.fetchall()) == 4
+        connection.commit()
+    assert clusters.everywhere("SELECT count(*) FROM tickets WHERE note = 'x'") == EVERYWHERE
+
+
+def test_a_session_of_other_settings_reads_the_same_catalog(late, clusters, keys):
+    """search_path, role and what else changes how PostgreSQL shows its catalog stay as the client has set them."""
+    with psycopg.connect(late.dsn()) as connection:
+        for sql in ("SET search_path = no_such_schema, public", "SET quote_all_identifiers = on", "SET LOCAL statement_timeout = '20s'", MADE[1],
+                    "ALTER TABLE colours ADD COLUMN at timestamptz DEFAULT now()"):
+            connection.execute(sql)
+        connection.execute("INSERT INTO colours VALUES ('red')")
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("20s",)
+        assert connection.execute("SHOW search_path").fetchone() == ("no_such_schema, public",)
+        connection.execute("UPDATE orders SET product = product")
+        connection.commit()
+    assert len(set(clusters.everywhere("SELECT name || at FROM colours"))) == 1
+
+
+def test_a_server_lost_while_the_catalog_is_read_leaves_nothing_but_rollback(late, clusters):
+    with psycopg.connect(late.dsn()) as connection:
+        connection.execute(MADE[2])
+        clusters.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = 'app'")
+        with pytest.raises(psycopg.Error):
+            connection.execute("SELECT count(*) FROM tickets")
+        connection.rollback()
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT count(*) FROM tickets")

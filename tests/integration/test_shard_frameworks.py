@@ -109,7 +109,6 @@ def test_djangos_test_runner_runs_a_projects_tests(proxy, shards):
     assert "Ran 10 tests" in said and "OK" in said
 
 
-@pytest.mark.xfail(reason="a table made in a transaction is not known in it", strict=True)
 def test_alembic_upgrades_and_downgrades(proxy, shards):
     alembic = shutil.which("alembic", path="/usr/bin:/bin")
     if not alembic:
@@ -143,7 +142,6 @@ def flyway():
     return ["java", "-cp", f"{folder}/jars/*:{folder}", "Migrate"]
 
 
-@pytest.mark.xfail(reason="set_config('search_path', $1, false) is refused", strict=True)
 def test_flyway_migrates_validates_and_cleans(proxy, shards):
     command = flyway()
     project = Project(proxy, shards, "flyway")

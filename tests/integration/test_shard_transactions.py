@@ -211,6 +211,136 @@ def test_a_deferred_constraint_at_commit_undoes_all(proxy, clusters, keys, pair)
     moved(clusters, keys)
 
 
+def test_what_was_written_before_a_savepoint_stays_part_of_the_commit(proxy, clusters, keys, pair):
+    """ROLLBACK TO a savepoint of before the second shard: the first shard has written all the same."""
+    clusters.psql("ALTER TABLE users ADD CONSTRAINT later UNIQUE (email) DEFERRABLE INITIALLY DEFERRED", shard=0)
+    try:
+        with connected(proxy) as (_, cursor):
+            cursor.execute("BEGIN")
+            for key in (pair["a"], pair["a2"]):
+                cursor.execute(f"UPDATE users SET email = 'same' WHERE id = {key}")
+            cursor.execute("SAVEPOINT s")
+            cursor.execute(add(pair["b"], 1))
+            cursor.execute("ROLLBACK TO s")
+            cursor.execute(add(pair["b"], 1))
+            with pytest.raises(psycopg2.errors.UniqueViolation):
+                cursor.execute("COMMIT")
+    finally:
+        clusters.psql("ALTER TABLE users DROP CONSTRAINT later", shard=0)
+    moved(clusters, keys)
+
+
+@pytest.fixture
+def of_users(clusters):
+    """A deferrable foreign key on every shard, and one that the home shard alone has."""
+    for i in range(4):
+        clusters.psql("TRUNCATE orders; ALTER TABLE orders ADD CONSTRAINT of_users FOREIGN KEY (user_id) REFERENCES users DEFERRABLE", shard=i)
+    clusters.psql("CREATE TABLE only_here (code text CONSTRAINT of_countries REFERENCES countries DEFERRABLE)")
+    yield
+    for i in range(4):
+        clusters.psql("ALTER TABLE orders DROP CONSTRAINT of_users; TRUNCATE orders", shard=i)
+    clusters.psql("DROP TABLE only_here")
+
+
+@pytest.mark.parametrize("names", ("ALL", "of_users", "public.of_users"))
+def test_set_constraints_is_every_shards(of_users, proxy, clusters, keys, names):
+    """Of the servers that the transaction has, and of those that it comes to."""
+    key = 990000
+    missing = [k for k in range(key, key + 300)]
+    owners = sharded.shards_of(clusters, missing)
+    a, b, c = (next(k for k in missing if owners[k] == shard) for shard in (1, 2, 3))
+    order = "INSERT INTO orders (user_id, id, product, amount) VALUES ({}, 1, 'x', 1)"
+    user = "INSERT INTO users (id, name) VALUES ({}, '1')"
+    with connected(proxy) as (_, cursor):
+        def deferred(*before):
+            for sql in ("BEGIN", *before, order.format(a), "SAVEPOINT s", order.format(b), order.format(c)):
+                cursor.execute(sql)
+
+        for before in ([f"SET CONSTRAINTS {names} DEFERRED"], [order.format(keys[0][0]), f"SET CONSTRAINTS {names} DEFERRED"],
+                       [order.format(keys[0][0]), order.format(keys[1][0]), f"SET CONSTRAINTS {names} DEFERRED"]):
+            deferred(*before)
+            cursor.execute("SAVEPOINT t")
+            with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+                cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")
+            cursor.execute("ROLLBACK TO t")
+            for k in (a, b, c):
+                cursor.execute(user.format(k))
+            cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")
+            assert cursor.statusmessage == "SET CONSTRAINTS"
+            with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+                cursor.execute(order.format(a + 5000))
+            cursor.execute("ROLLBACK")
+        deferred(f"SET CONSTRAINTS {names} DEFERRED")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            cursor.execute("COMMIT")
+        cursor.execute("BEGIN")
+        cursor.execute(order.format(keys[0][0]) + f"; SET CONSTRAINTS {names} DEFERRED; " + order.format(b))   # in a string of several
+        cursor.execute(order.format(c))
+        cursor.execute("ROLLBACK")
+    assert set(clusters.everywhere("SELECT count(*) FROM orders")) == {"0"}
+
+
+def test_set_constraints_of_the_home_shard_alone(of_users, proxy, keys):
+    with connected(proxy) as (_, cursor):
+        cursor.execute("BEGIN")
+        cursor.execute(f"INSERT INTO orders (user_id, id, product, amount) VALUES ({keys[1][0]}, 1, 'x', 1)")
+        cursor.execute("SET CONSTRAINTS of_countries DEFERRED")
+        cursor.execute("INSERT INTO only_here VALUES ('??')")
+        cursor.execute(f"INSERT INTO orders (user_id, id, product, amount) VALUES ({keys[2][0]}, 1, 'x', 1)")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation, match="of_countries"):
+            cursor.execute("COMMIT")
+        for sql, error in (("SET CONSTRAINTS of_countries, of_users DEFERRED", psycopg2.errors.FeatureNotSupported),
+                           ("SET CONSTRAINTS nowhere DEFERRED", psycopg2.errors.UndefinedObject)):
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT count(*) FROM users")
+            with pytest.raises(error):
+                cursor.execute(sql)
+                cursor.execute("SELECT count(*) FROM users")
+            cursor.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("notify", ("NOTIFY news, 'both'", "SELECT pg_notify('news', 'both')"))
+@pytest.mark.parametrize("at", range(3))
+def test_notify_in_a_transaction_over_shards(proxy, clusters, keys, pair, notify, at):
+    """It is heard once, and only if all commit: the shard that has notified decides."""
+    def heard(connection):
+        connection.poll()
+        return [found.payload for found in connection.notifies]
+
+    with connected(proxy) as (listener, asks), contextlib.closing(psycopg2.connect(clusters.conninfo())) as direct:
+        direct.autocommit = True
+        asks.execute("LISTEN news")
+        direct.cursor().execute("LISTEN news")
+        with connected(proxy) as (_, cursor):
+            for end, marker in (("ROLLBACK", -1), ("COMMIT", 1)):
+                statements = [add(pair["a"], marker), add(pair["b"], -marker)]
+                statements.insert(at, notify)
+                for sql in ("BEGIN", *statements, "SAVEPOINT s", add(pair["c"], 1), "ROLLBACK TO s", end):
+                    cursor.execute(sql)
+                assert cursor.statusmessage == end
+            cursor.execute("NOTIFY news, 'last'")
+        for connection in (direct, listener):
+            harness.wait_for(lambda: "last" in heard(connection), "the last notification")
+            assert heard(connection) == ["both", "last"]
+    moved(clusters, keys, by={pair["a"]: 1, pair["b"]: -1})
+
+
+def test_notify_on_two_shards_of_one_transaction_is_refused(proxy, clusters, keys, pair):
+    notify = "SELECT pg_notify('news', name) FROM users WHERE id = {}"
+    with connected(proxy) as (_, cursor):
+        for sql in ("BEGIN", notify.format(pair["a"]), add(pair["a"], 1), "SAVEPOINT s"):
+            cursor.execute(sql)
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="notify on shard s1"):
+            cursor.execute(notify.format(pair["b"]))
+        for sql in ("ROLLBACK TO s", add(pair["b"], -1), notify.format(pair["a2"]), "COMMIT"):
+            cursor.execute(sql)
+        assert cursor.statusmessage == "COMMIT"
+        for sql in ("BEGIN", add(pair["a"], -1), add(pair["b"], 1), "SAVEPOINT s", notify.format(pair["b"]), "ROLLBACK TO s", notify.format(pair["a"]), "COMMIT"):
+            cursor.execute(sql)
+        assert cursor.statusmessage == "COMMIT"
+    moved(clusters, keys)
+
+
 def test_what_is_undone_behind_a_savepoint_is_not_written(proxy, clusters, keys, pair):
     """In a read-only transaction nothing can be decided, and nothing is: its COMMIT is a plain one."""
     with connected(proxy) as (_, cursor):

@@ -51,7 +51,7 @@ TEST(Target, WhatNamesNoListedTableGoesHome) {
 TEST(Target, WhatNamesNoTableAtAllRunsAnywhereInTheSession) {
   for (const char* sql :
        {"SELECT 1", "SELECT version(), now()", "SHOW work_mem", "SELECT * FROM generate_series(1, 3)", "VALUES (1)",
-        "FETCH ALL FROM c", "CLOSE c", "SET CONSTRAINTS ALL DEFERRED", "DISCARD TEMP", "", "NOTIFY a",
+        "FETCH ALL FROM c", "CLOSE c", "DISCARD TEMP", "SELECT set_config('search_path', 'a', false)", "", "NOTIFY a",
         "SELECT set_config('a', 'b', true)", "SELECT set_config('app.tenant', '7', false)", "SELECT 'orders'::regclass, pg_relation_size('orders')",
         "BEGIN; SET LOCAL work_mem = 5", "EXPLAIN SELECT 1", "SELECT twice(1), tick()"})
     EXPECT_EQ(route(sql), "no table") << sql;
@@ -59,8 +59,22 @@ TEST(Target, WhatNamesNoTableAtAllRunsAnywhereInTheSession) {
 
 TEST(Target, SessionStatementsHaveNoShard) {
   for (const char* sql : {"BEGIN", "COMMIT", "ROLLBACK TO a", "SET work_mem = 5", "RESET ALL", "DISCARD ALL",
-                          "DEALLOCATE ALL", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"})
+                          "DEALLOCATE ALL", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                          "SET CONSTRAINTS ALL DEFERRED", "SET CONSTRAINTS unknown IMMEDIATE"})
     EXPECT_EQ(route(sql), "transaction") << sql;
+}
+
+TEST(Target, SetConfigOfTheSearchPathIsReadWhereItStandsAlone) {
+  const Plan local = plan_of("SELECT pg_catalog.set_config('Search_Path', 'a, \"B\"', true) AS path");
+  ASSERT_TRUE(local.path);
+  EXPECT_TRUE(local.path->local);
+  EXPECT_EQ(local.path->value, "a, \"B\"");
+  EXPECT_EQ(local.effects, Effects{});
+  const Plan given = plan_of("SELECT set_config('search_path', $2, false)");
+  ASSERT_TRUE(given.path);
+  EXPECT_FALSE(given.path->local);
+  EXPECT_EQ(given.path->parameter, 1U);
+  EXPECT_FALSE(plan_of("SELECT set_config('work_mem', '1MB', true)").path);
 }
 
 TEST(Target, ReferenceTablesAreReadAnywhere) {
@@ -163,8 +177,16 @@ TEST(Target, RefusesWithAReasonAndAHint) {
            {"SELECT 1 AS x INTO TEMP countries", "that is a listed table"},
            {"SELECT 1 AS x INTO TEMP orders", "that is a listed table"},
            {"SELECT pg_advisory_xact_lock(1) FROM orders WHERE user_id = 1", "belongs to the home shard"},
-           {"SELECT set_config('search_path', 'x', false)", "set_config() may change how"},
-           {"SELECT pg_catalog.set_config('Search_Path', 'x', true)", "set_config() may change how"},
+           {"SELECT set_config('search_path', 'x', false), 1", "set_config() may change how"},
+           {"SELECT set_config('search_path', 'x', 1 = 1)", "set_config() may change how"},
+           {"SELECT set_config('search_path', version(), true)", "set_config() may change how"},
+           {"SELECT set_config('search_path', 'x', true) FROM countries", "set_config() may change how"},
+           {"SELECT set_config('search_path', 'x', true) WHERE true", "set_config() may change how"},
+           {"SELECT set_config('search_path', 'x', true) UNION SELECT 'y'", "set_config() may change how"},
+           {"SELECT 1; SELECT set_config('search_path', 'x', true)", "set_config() may change how"},
+           {"EXPLAIN SELECT set_config('search_path', 'x', true)", "set_config() may change how"},
+           {"SELECT pg_catalog.set_config('client_encoding', 'UTF8', true)", "set_config() may change how"},
+           {"SET LOCAL search_path = x; SELECT 1", "SET or RESET in one string"},
            {"SELECT set_config('weir.shard', 's1', true)", "set_config() may change how"},
            {"SELECT set_config($1, 'x', true)", "set_config() may change how"},
            {"SELECT set_config('app.tenant', user_id::text, false) FROM orders", "nothing binds"},

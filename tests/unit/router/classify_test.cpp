@@ -65,6 +65,7 @@ TEST(Classify, NamesTheVerbAndItsSetting) {
            {"SET TRANSACTION READ ONLY", Verb::set_transaction, "transaction"},
            {"SET TRANSACTION SNAPSHOT '1'", Verb::set_transaction, "transaction snapshot"},
            {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Verb::utility, "session characteristics"},
+           {"SET CONSTRAINTS a, b DEFERRED", Verb::set_constraints},
            {"RESET work_mem", Verb::reset, "work_mem"},
            {"SET work_mem TO DEFAULT", Verb::reset, "work_mem"},
            {"RESET ALL", Verb::reset_all},
@@ -178,7 +179,7 @@ struct EffectCase {
 
 std::string shown(const Effects& e) {
   return std::string(e.taints ? "taints " : "") + (e.pins ? "pins " : "") + (e.needs_clean ? "needs_clean " : "") +
-         (e.tells_channels ? "tells_channels " : "") +
+         (e.tells_channels ? "tells_channels " : "") + (e.notifies ? "notifies " : "") +
          (e.soft ? "soft " : "") + (e.sets ? "sets " : "") + (e.holds ? "holds " : "") + (e.opaque ? "opaque " : "") + (e.releases ? "releases" : "");
 }
 
@@ -189,8 +190,8 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
            {"UPDATE settings SET value = 'x'", kNone},
            {"WITH d AS (DELETE FROM settings RETURNING *) SELECT count(*) FROM d", kNone},
            {"SELECT random(), clock_timestamp(), gen_random_uuid(), pg_sleep(0), txid_current()", kNone},
-           {"SELECT pg_notify('a', 'b')", kNone},
-           {"NOTIFY a", kNone},
+           {"SELECT pg_notify('a', 'b')", Effects{.notifies = true}},
+           {"NOTIFY a", Effects{.notifies = true}},
            {"SELECT pg_advisory_xact_lock(1)", kNone},
            {"SELECT * FROM pg_class", kNone},
            {"SELECT * FROM information_schema.tables", kNone},

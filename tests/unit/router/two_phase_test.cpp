@@ -84,6 +84,26 @@ std::string code(const TwoPhase::Outcome& o) { return o.error ? std::string(o.er
 
 // ---- one shard wrote, or none ----
 
+TEST(TwoPhase, AShardThatCannotBePreparedDecides) {
+  TwoPhaseSettings settings{kCluster, 42, {}, {}};
+  for (unsigned i = 0; i < 3; ++i) settings.shards.push_back({"s" + std::to_string(i), i + 1, i == 1});
+  TwoPhase machine(std::move(settings), kStart);
+  const auto asked = machine.take_sends();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].shard, 1U);
+  EXPECT_THAT(asked[0].sql, HasSubstr("txid_current"));
+  machine.answered(1, kXid, kStart);
+  for (const TwoPhase::Send& send : machine.take_sends()) {
+    EXPECT_NE(send.shard, 1U);
+    EXPECT_THAT(send.sql, HasSubstr("PREPARE TRANSACTION 'weir:1:9c3f52a06d8f4a529e0c0f3d5a4f7b11:s1:"));
+    machine.answered(send.shard, tag("PREPARE TRANSACTION"), kStart);
+  }
+  const auto decided = machine.take_sends();
+  ASSERT_EQ(decided.size(), 1U);
+  EXPECT_EQ(decided[0].shard, 1U);
+  EXPECT_THAT(decided[0].sql, HasSubstr("COMMIT"));
+}
+
 TEST(TwoPhase, WithoutAWriterEveryShardCommitsPlainlyAtOnce) {
   Commit c({0, 0});
   EXPECT_EQ(c.sent, (std::map<std::size_t, std::string>{{0, "COMMIT"}, {1, "COMMIT"}}));

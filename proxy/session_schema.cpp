@@ -1,0 +1,132 @@
+// What DDL of a transaction has made is known to nobody else before COMMIT. Behind it the session reads the catalog on the transaction's own server of
+// the home shard, and plans by it (own_router_, with a plan cache of its own) until the transaction ends or goes back to a savepoint.
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "base/strings.hpp"
+#include "proxy/catalogs.hpp"
+#include "proxy/proxy.hpp"
+#include "proxy/session.hpp"
+#include "proxy/spread.hpp"
+#include "schema/quote.hpp"
+
+namespace weir::proxy {
+
+using router::Plan;
+using router::Verb;
+
+namespace {
+
+constexpr std::size_t kOwnCache = 256 << 10;   // bytes of plans; few are made
+
+// What is set for the queries is undone with the savepoint; an error of one of them spoils nothing.
+constexpr std::string_view kBegin = "SAVEPOINT \"weir.catalog\"; SET LOCAL statement_timeout = 0; SET LOCAL quote_all_identifiers = off; SET LOCAL search_path = ";
+constexpr std::string_view kEnd = "ROLLBACK TO SAVEPOINT \"weir.catalog\"; RELEASE SAVEPOINT \"weir.catalog\"";
+
+// Statements that are understood without the catalog.
+bool is_plain(Verb verb) {
+  constexpr Verb kPlain[] = {Verb::empty,     Verb::begin,     Verb::commit,          Verb::rollback,        Verb::savepoint, Verb::release_savepoint,
+                             Verb::set_local, Verb::set,       Verb::set_transaction, Verb::reset,           Verb::reset_all, Verb::rollback_to_savepoint,
+                             Verb::deallocate, Verb::deallocate_all};
+  return std::find(std::begin(kPlain), std::end(kPlain), verb) != std::end(kPlain);
+}
+
+std::string path_of(const std::vector<std::string>& schemas) {
+  std::string path;
+  for (const std::string& schema : schemas) path += concat(path.empty() ? "" : ", ", schema::quote_ident(schema));
+  return path.empty() ? "''" : path;
+}
+
+template <class Rows>
+Result<void> add_rows(schema::CatalogBuilder& builder, std::size_t query, const Rows& rows) {
+  for (const auto& cells : rows) {
+    schema::CatalogRow row;
+    for (const auto& cell : cells) row.push_back(cell ? std::optional<std::string_view>(*cell) : std::nullopt);
+    if (auto added = builder.add_row(query, row); !added) return added;
+  }
+  return Result<void>{};
+}
+
+}  // namespace
+
+// A statement of the client's ran, or is about to: in a block of a sharded database.
+void Session::note_schema_change(const Plan& plan) {
+  if (!database_->state->sharded() || !in_transaction()) return;
+  const bool changes = (plan.verb == Verb::utility || plan.verb == Verb::multi) && plan.effects.taints;
+  own_schema_stale_ |= changes || (plan.verb == Verb::rollback_to_savepoint && own_router_);
+}
+
+bool Session::must_learn_schema() {
+  if (own_router_ && &own_router_->map() != database_->state->map.get()) own_schema_stale_ = true;   // a reload
+  if (!own_schema_stale_ || transaction_ != Transaction::open || failed_locally_) return false;
+  refresh_context();
+  return std::any_of(work_->ops.begin(), work_->ops.end(), [this](const Op& op) { return needs_catalog(op); });
+}
+
+bool Session::needs_catalog(const Op& op) {
+  const ByteView body = input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader);
+  const auto plan_of = [this](std::string_view sql) { return planner().plan(sql, {}, context()).plan; };
+  router::PlanRef plan;
+  if (op.type == 'Q') {
+    if (const auto sql = wire::read_query(body)) plan = plan_of(*sql);
+  } else if (op.type == 'P') {
+    if (const auto parse = wire::read_parse(body)) plan = plan_of(parse->query);
+  } else if (op.type == 'B') {
+    const auto bind = wire::read_bind(body);
+    if (!bind) return false;
+    const auto* named = names_.find(bind->statement);
+    plan = bind->statement.empty() ? unnamed().plan : named ? named->statement->plan : nullptr;
+  }
+  return plan && !is_plain(plan->verb);
+}
+
+// Where it fails, the transaction goes on by what was known before it.
+net::Task<> Session::learn_schema() {
+  own_schema_stale_ = false;
+  auto catalog = co_await load_own_catalog();
+  if (!catalog) log::warning(concat("client ", std::to_string(id_), ": what its transaction has made is not known before COMMIT: ", catalog.error().message));
+  if (!spread_ && !server_) fail_open_transaction();   // its server was lost
+  own_router_ = catalog && *catalog ? std::make_unique<router::Router>(std::move(*catalog), database_->state->map, router::RouterSettings{.cache_bytes = kOwnCache}) : nullptr;
+}
+
+// Null: there is no server that could be asked.
+net::Task<Result<std::shared_ptr<const schema::Catalog>>> Session::load_own_catalog() {
+  const bool at_home = spread_ ? spread_->find(schema::kHomeShard) != nullptr : server_ && server_shard_ == schema::kHomeShard;
+  if (!at_home || !server_encoding_) co_return std::shared_ptr<const schema::Catalog>();   // names would come in the client's encoding
+  const auto settings = database_->topology->settings;   // the catalog points into it
+  schema::CatalogBuilder builder(*database_->state->config);
+  const std::vector<std::string> path = database_->router->catalog().default_search_path();
+  const auto& queries = schema::catalog_queries();
+  Result<void> read{};
+  for (const std::string& schema : path)
+    if (read) read = builder.add_row(0, {schema});
+  auto begun = co_await ask_in_transaction(concat(kBegin, path_of(path)));
+  if (!begun) read = begun.take_error();
+  for (std::size_t q = 1; q < queries.size() && read; ++q) {
+    auto rows = co_await ask_in_transaction(queries[q].sql);
+    read = rows ? add_rows(builder, q, *rows) : Result<void>(rows.take_error());
+  }
+  auto ended = co_await ask_in_transaction(kEnd);
+  if (!read) co_return read.take_error();
+  if (!ended) co_return ended.take_error();
+  auto catalog = builder.finish(database_->router->catalog().epoch());
+  if (!catalog) co_return catalog.take_error();
+  co_return keep_alive({std::move(*catalog), nullptr, {}, 0}, settings).catalog;
+}
+
+net::Task<Result<Session::OwnRows>> Session::ask_in_transaction(std::string_view sql) {
+  OwnRows rows;
+  own_rows_ = &rows;
+  Result<void> asked{};
+  if (spread_)
+    asked = co_await spread_->ask_own(*spread_->find(schema::kHomeShard), sql);
+  else if (server_)
+    asked = co_await run_own(sql);
+  else
+    asked = Error(sqlstate::kConnectionFailure, "the server connection was lost");
+  own_rows_ = nullptr;
+  if (!asked) co_return asked.take_error();
+  co_return rows;
+}
+
+}  // namespace weir::proxy
