@@ -26,5 +26,6 @@ struct AnalysisInput {
 // Never fails (see Router::plan). Depth of the tree is limited; deeper text is refused (54001 stack depth) or
 // Verb::unparsable.
 [[nodiscard]] Plan analyse(const AnalysisInput& input);
+using Analysis = Plan(const AnalysisInput&);
 
 }  // namespace weir::router

@@ -101,8 +101,9 @@ struct Router::Impl {
 };
 
 Router::Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
-               RouterSettings settings)
-    : catalog_(std::move(catalog)), map_(std::move(map)), generation_(next_generation()), impl_(std::make_unique<Impl>(settings)) {}
+               RouterSettings settings, Analysis& analysis)
+    : catalog_(std::move(catalog)), map_(std::move(map)), generation_(next_generation()), analysis_(analysis),
+      impl_(std::make_unique<Impl>(settings)) {}
 
 Router::~Router() = default;
 
@@ -154,7 +155,7 @@ PlanRef Router::parse(std::string_view sql, std::span<const Literal> literals, D
   }
   expand_user(input.search_path, session.user);
   input.hints = session.hints;
-  Plan plan = analyse(input);
+  Plan plan = analysis_(input);
   plan.literals = static_cast<std::uint16_t>(literals.size());
   return std::make_shared<const Plan>(std::move(plan));
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "router/analysis.hpp"
 #include "router/plan.hpp"
 #include "router/plan_cache.hpp"
 #include "schema/bucket_map.hpp"
@@ -39,8 +40,9 @@ struct Planned {
 
 class Router {
  public:
+  // `analysis`: what is asked of a text that no cache knows; tests count its calls.
   Router(std::shared_ptr<const schema::Catalog> catalog, std::shared_ptr<const schema::BucketMap> map,
-         RouterSettings settings = {});
+         RouterSettings settings = {}, Analysis& analysis = analyse);
   ~Router();
   Router(const Router&) = delete;
   Router& operator=(const Router&) = delete;
@@ -72,6 +74,7 @@ class Router {
   std::shared_ptr<const schema::Catalog> catalog_;
   std::shared_ptr<const schema::BucketMap> map_;
   std::uint64_t generation_;
+  Analysis& analysis_;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -17,9 +17,7 @@ int analyses = 0;
 std::vector<std::string> path_seen;
 std::size_t literals_seen = 0;
 
-}  // namespace
-
-Plan analyse(const AnalysisInput& input) {
+Plan stand_in(const AnalysisInput& input) {
   ++analyses;
   path_seen = input.search_path;
   literals_seen = input.literals.size();
@@ -39,8 +37,6 @@ Plan analyse(const AnalysisInput& input) {
   }
   return plan;
 }
-
-namespace {
 
 config::Database sharded_database() {
   config::Database database;
@@ -68,7 +64,7 @@ class RouterTest : public ::testing::Test {
   }
   // How often `sql` is analysed when it is planned twice, and then `other` once.
   int analyses_of(std::string_view sql, std::string_view other, const SessionContext& session = {}) {
-    Router router(catalog(true), map());
+    Router router(catalog(true), map(), {}, stand_in);
     const int before = analyses;
     (void)router.plan(sql, {}, session);
     (void)router.plan(sql, {}, session);
@@ -88,13 +84,13 @@ TEST_F(RouterTest, AnalysesAStatementOnce) {
 }
 
 TEST_F(RouterTest, WithoutACacheAStatementIsAnalysedEachTime) {
-  Router router(catalog(true), map(), {.cache_bytes = 0});
+  Router router(catalog(true), map(), {.cache_bytes = 0}, stand_in);
   for (int i = 0; i < 3; ++i) static_cast<void>(router.plan("SELECT * FROM orders WHERE user_id = 42", {}, {}));
   EXPECT_EQ(analyses, 3);
 }
 
 TEST_F(RouterTest, HandsOutTheLiteralsOfThisText) {
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   (void)router.plan("SELECT 12345", {}, {});
   const std::string sql = "SELECT /* c */ 7";
   const Planned planned = router.plan(sql, {}, {});
@@ -107,7 +103,7 @@ TEST_F(RouterTest, HandsOutTheLiteralsOfThisText) {
 }
 
 TEST_F(RouterTest, EveryPartOfTheContextIsInTheKey) {
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   const std::uint32_t int4[] = {23}, int8[] = {20}, two[] = {23, 0};
   const std::string_view sql = "SELECT $1";
   (void)router.plan(sql, {}, {});
@@ -145,7 +141,7 @@ TEST_F(RouterTest, UnusualSessionsAreParsedEachTimeOrRefused) {
   EXPECT_EQ(analyses_of("SELECT 1", "SELECT 1", old_strings), 3);
   EXPECT_EQ(literals_seen, 0u);
   EXPECT_EQ(analyses_of("SELECT 1", "SELECT 1", shift_jis), 3);
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   for (const Planned& planned :
        {router.plan("SELECT 'a\\' OR 1 = 1 --'", {}, old_strings), router.plan("SELECT '\x83\x5c'", {}, shift_jis),
         router.plan(std::string("SELECT 1\0", 9), {}, {})}) {
@@ -159,8 +155,8 @@ TEST_F(RouterTest, UnusualSessionsAreParsedEachTimeOrRefused) {
 TEST_F(RouterTest, RefusesLongStatementsWhereTheyWouldBeRouted) {
   RouterSettings settings;
   settings.max_statement = 10;
-  Router sharded(catalog(true), map(), settings),
-      plain(catalog(false), std::make_shared<const schema::BucketMap>(), settings);
+  Router sharded(catalog(true), map(), settings, stand_in),
+      plain(catalog(false), std::make_shared<const schema::BucketMap>(), settings, stand_in);
   EXPECT_EQ(sharded.plan("SELECT 100", {}, {}).plan->verb, Verb::query);
   const PlanRef refused = sharded.plan("SELECT 1000", {}, {}).plan;
   EXPECT_EQ(refused->target, Target::refused);
@@ -172,7 +168,7 @@ TEST_F(RouterTest, RefusesLongStatementsWhereTheyWouldBeRouted) {
 }
 
 TEST_F(RouterTest, ReadsTheSearchPath) {
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   SessionContext session;
   session.search_path = " \"$user\", Public ,\"My, \"\"Schema\"";
   session.user = "Ann";
@@ -190,7 +186,7 @@ TEST_F(RouterTest, ReadsTheSearchPath) {
 TEST_F(RouterTest, AnotherSnapshotDropsTheCache) {
   const auto first = catalog(true);
   const auto first_map = map();
-  Router router(first, first_map);
+  Router router(first, first_map, {}, stand_in);
   (void)router.plan("SELECT 1", {}, {});
   const std::uint64_t generation = router.generation();
   router.update(first, first_map);
@@ -206,14 +202,14 @@ TEST_F(RouterTest, AnotherSnapshotDropsTheCache) {
 }
 
 TEST_F(RouterTest, CountsHitsAndMisses) {
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   for (int i = 0; i < 10; ++i) (void)router.plan(concat("SELECT ", std::to_string(i)), {}, {});
   EXPECT_EQ(router.counters().misses, 1u);
   EXPECT_EQ(router.counters().hits, 9u);
 }
 
 TEST_F(RouterTest, ACachedStatementAllocatesNothing) {
-  Router router(catalog(true), map());
+  Router router(catalog(true), map(), {}, stand_in);
   SessionContext session;
   session.search_path = "\"$user\", public";
   session.user = "ann";
