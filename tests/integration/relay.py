@@ -88,7 +88,11 @@ class Relay:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self.to) if not self.to[0].startswith("/") else _unix(*self.to)
+            try:
+                server = socket.create_connection(self.to) if not self.to[0].startswith("/") else _unix(*self.to)
+            except OSError:   # the server is down: so is the relay, for this one
+                client.close()
+                continue
             for s in (client, server):
                 if s.family != socket.AF_UNIX:
                     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
