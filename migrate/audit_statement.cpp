@@ -50,6 +50,8 @@ std::string text_of(const KeySource& source, std::string_view sql, std::span<con
       return source.value ? source.value->str() : "";
     case KeySource::Kind::null:
       return "NULL";
+    case KeySource::Kind::computed:
+      return "an expression";
   }
   return "";
 }
@@ -59,7 +61,7 @@ bool binds_one_value(const Plan& plan, std::string_view sql, std::span<const rou
   std::optional<std::string> first;
   for (const router::Binding& binding : plan.bindings)
     for (const KeySource& source : binding.values) {
-      if (source.kind == KeySource::Kind::parameter_array) return false;
+      if (source.kind == KeySource::Kind::parameter_array || source.kind == KeySource::Kind::computed) return false;
       const std::string text = text_of(source, sql, literals);
       if (!first) first = text;
       if (*first != text) return false;

@@ -100,6 +100,8 @@ KeyText key_text(const KeySource& source, const router::Arguments& arguments) {
       return {source.value ? source.value->str() : "", source.value};
     case KeySource::Kind::null:
       return {"NULL (no row)", std::nullopt};
+    case KeySource::Kind::computed:
+      return {"an expression", std::nullopt};
   }
   return {};
 }
@@ -174,6 +176,7 @@ void print_scatter(const config::Database& database, const router::ScatterPlan& 
   rendering.arguments = &arguments;
   rendering.rows = rows_of(plan, arguments);
   rendering.now = "now";
+  if (plan.strategy == router::ScatterPlan::Strategy::stream && plan.shard_sql.empty()) line(out, "each", std::string(arguments.sql));
   if (!plan.shard_sql.empty()) line(out, "each", plan.shard_sql.render(rendering));
   for (const auto& gathered : plan.gathered) line(out, "each", gathered.shard_sql.render(rendering));
   if (!plan.order.empty()) line(out, "merge", "by the last " + std::to_string(plan.order.size()) + " columns");

@@ -242,7 +242,7 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
   portal.local = is_local(plan.verb);
   if (plan.verb == Verb::empty || portal.control || portal.local) return true;
   if (auto misfit = does_not_fit(plan)) return fail(std::move(*misfit)), false;
-  portal.writes = !plan.read_only && !plan.path;
+  portal.writes = !plan.read_only && !plan.path && (!plan.explain || plan.explain->executes);
   if (plan.target == Target::no_table || plan.target == Target::any || plan.target == Target::transaction) {
     portal.shards.push_back(shard_of_no_table());
     return true;
@@ -254,8 +254,32 @@ bool Scatter::read_portal(std::size_t index, std::shared_ptr<Source> source) {
     portal.shards.push_back(route->shard);
   else
     portal.plan = plan.scatter.get();
+  if (portal.plan && portal.plan->copy && portal.plan->copy->way == router::copy::CopyPlan::Way::query) return read_copied_query(portal);
   if (declares_cursor(plan, portal.source->sql) && portal.shards.front() != shard_of_no_table())
     return fail(not_over_shards("a cursor on another shard than the first", "Declare it in a transaction of its own.")), false;
+  return true;
+}
+
+// COPY (query) TO whose rows no server has: the query runs in its place.
+bool Scatter::read_copied_query(Portal& portal) {
+  const std::shared_ptr<Source> copy = portal.source;
+  const std::string_view sql = copy->sql, query = router::copy::query_of(sql);
+  portal.copied = &portal.plan->copy->options;   // its plan lives with `copy`, among sources_
+  portal.plan = nullptr;
+  portal.source = make_source(query, {}, kNone);
+  portal.source->name.assign(1, '\0');           // no Bind means this one
+  portal.source->shift = copy->shift + characters_in(sql.substr(0, static_cast<std::size_t>(query.data() - sql.data())));
+  portal.formats.clear();
+  if (portal.copied->format == router::copy::Format::binary) portal.formats.push_back(1);
+  if (portal.copied->format != router::copy::Format::binary && !s_.safe_encoding_)
+    return fail({sqlstate::kFeatureNotSupported, "COPY of a query over several shards in this client_encoding", "SET client_encoding = 'UTF8'."}), false;
+  const router::Plan& plan = *portal.source->plan;
+  if (plan.refusal) return fail(*plan.refusal), false;
+  const auto route = s_.planner().resolve(plan, arguments_of(portal));
+  if (!route) return fail(route.error()), false;
+  portal.shards = route->shards;
+  if (route->shards.empty()) return fail({sqlstate::kInternal, "the query of a COPY does not fit its plan", "report this"}), false;
+  portal.plan = plan.scatter.get();
   return true;
 }
 

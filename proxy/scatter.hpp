@@ -28,6 +28,7 @@
 #include "proxy/server_waits.hpp"
 #include "proxy/session.hpp"
 #include "proxy/spread.hpp"
+#include "router/copy/row_writer.hpp"
 #include "router/explain.hpp"
 #include "router/merge/gathered_rows.hpp"
 #include "router/merge/merger.hpp"
@@ -88,7 +89,7 @@ class Scatter {
     const router::ScatterPlan* plan = nullptr;  // null: the text as it is, on one shard
     bool control = false;                       // SAVEPOINT, SET, COMMIT ...: every server of the transaction is told
     bool local = false;                         // the proxy answers it
-    bool writes = false;                        // not proven to read only
+    bool writes = false;                        // not proven to change nothing
 
     bool returns_rows = false;
     Fields fields;                              // what the client sees, with its formats
@@ -102,6 +103,8 @@ class Scatter {
     std::size_t turn = 0;                       // of links, where the order is free; of `order`
     std::vector<std::uint32_t> order;           // of rows split over shards: whose turn it is, as indexes into links
     std::string tag;                            // of a write over several shards, when all have done it
+    const router::copy::Options* copied = nullptr;   // COPY (query) TO, and the source is the query
+    std::optional<router::copy::RowWriter> writer;   // of its rows, once they come
   };
   struct Failure {
     std::optional<ByteBuffer> response;         // a server's ErrorResponse, without its header
@@ -128,6 +131,7 @@ class Scatter {
   [[nodiscard]] bool read_op(std::size_t index);
   [[nodiscard]] bool read_portal(std::size_t index, std::shared_ptr<Source> source);
   [[nodiscard]] bool read_parts(std::size_t index, std::string_view sql);
+  [[nodiscard]] bool read_copied_query(Portal& portal);
   [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
   [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
   [[nodiscard]] std::optional<Error> does_not_fit(const router::Plan& plan) const;
@@ -183,6 +187,7 @@ class Scatter {
   void take_begin_back();
   [[nodiscard]] net::Task<bool> execute(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] net::Task<bool> execute_copy(const Portal& portal);
+  [[nodiscard]] bool refuse_to_run_again(const Portal& portal);
   [[nodiscard]] bool is_ignored(const Op& op) const;
   [[nodiscard]] Portal* find_portal(std::string_view name);
   void write_description(const Portal& portal);
@@ -257,6 +262,7 @@ class Scatter {
   void send_write(ScatterLink& link, const Portal& portal, const router::WritePlan& write, const router::Rendering& rendering);
   [[nodiscard]] bool send_writes(Portal& portal, const router::ScatterPlan& plan, const std::vector<ScatterLink*>& links);
   [[nodiscard]] bool send_rows(Portal& portal, const router::WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering);
+  [[nodiscard]] std::optional<std::vector<router::TextTemplate>> texts_of_rows(Portal& portal, const router::WritePlan& write, const router::Arguments& arguments);
   [[nodiscard]] net::Task<bool> keep_one_link_a_server(Portal& portal);
   [[nodiscard]] net::Task<bool> run_one_by_one(Portal& portal, const router::WritePlan& write);
   void tell_how_far(const Portal& portal, const router::WritePlan& write, const std::vector<std::string>& done);
@@ -266,7 +272,9 @@ class Scatter {
 
   // --- EXPLAIN (scatter_explain.cpp) ---
   [[nodiscard]] net::Task<bool> start_explain(Portal& portal, const router::ScatterPlan& plan);
-  [[nodiscard]] net::Task<bool> explain_parts(Portal& portal, const router::TextTemplate& text, const std::string& sql, std::string_view prefix,
+  [[nodiscard]] net::Task<bool> explain_write(Portal& portal, const router::WritePlan& write, const router::Rendering& rendering,
+                                              std::vector<router::ExplainedPart>& parts);
+  [[nodiscard]] net::Task<bool> explain_parts(const std::vector<ScatterLink*>& links, Portal& portal, const router::TextTemplate& text, const std::string& sql,
                                               const std::string& what, std::vector<router::ExplainedPart>& parts);
   [[nodiscard]] net::Task<bool> take_explained(const std::vector<ScatterLink*>& links, std::vector<router::ExplainedPart>& parts, std::size_t first);
   [[nodiscard]] net::Task<bool> describe_gathered(Portal& portal, const router::Gathered& gathered, const router::ScatterPlan& plan, const std::string& sql);
@@ -279,6 +287,8 @@ class Scatter {
   [[nodiscard]] net::Task<bool> send_out();
   [[nodiscard]] Rows take_merged(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] Rows take_any(Portal& portal, std::uint32_t max_rows);
+  void begin_copied_rows(Portal& portal);
+  void end_copied_rows(Portal& portal);
   void send_row(Portal& portal, const wire::Message& row, const router::merge::RowView* view);
   [[nodiscard]] net::Task<bool> settle(bool rest_matters);
 

@@ -124,11 +124,11 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
   if (named.kind == 'P') {
     Portal* portal = find_portal(named.name);
     if (!portal) co_return false;
-    if (portal->control || portal->local || copies(*portal)) {
+    if (portal->control || portal->local || portal->copied || copies(*portal)) {
       write_description(*portal);
       co_return true;
     }
-    const bool describes_only = portal->writes && portal->state == Portal::State::bound && !is_executed_next(*portal);
+    const bool describes_only = !portal->source->plan->read_only && portal->state == Portal::State::bound && !is_executed_next(*portal);
     auto described = describes_only ? describe_write(*portal) : start(*portal);
     const bool known = co_await described;
     if (known) write_description(*portal);
@@ -148,7 +148,7 @@ net::Task<bool> Scatter::answer_describe(wire::NamedView named) {
 }
 
 void Scatter::write_description(const Portal& portal) {
-  if (portal.returns_rows)
+  if (portal.returns_rows && !portal.copied)
     wire::write_row_description(reply(), portal.fields);
   else
     wire::write_message(reply(), 'n', kNothing);
@@ -182,7 +182,7 @@ net::Task<bool> Scatter::answer_statement(Portal& portal) {
     const bool started = co_await start(portal);
     if (!started) co_return false;
   }
-  if (portal.returns_rows) write_description(portal);
+  if (portal.returns_rows && !portal.copied) write_description(portal);
   co_return co_await execute(portal, 0);
 }
 
@@ -204,6 +204,12 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     wire::write_empty_query_response(reply());
     co_return true;
   }
+  if (portal.copied) {
+    if (portal.state == Portal::State::done) co_return refuse_to_run_again(portal);
+    max_rows = 0;
+    begin_copied_rows(portal);
+    if (failed()) co_return false;
+  }
   portal.rows = 0;
   const bool explains = portal.plan && portal.source->plan->explain;
   if (explains) {
@@ -219,7 +225,7 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     const bool followed = co_await follow_path(portal);
     if (!followed) co_return false;
   }
-  const bool writes_apart = portal.plan && portal.plan->write;
+  const bool writes_apart = portal.plan && portal.plan->write && !explains;
   if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
   if (s_.work_->ops[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed
     const bool ended = co_await end_implicit();
@@ -228,6 +234,9 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   if (portal.state == Portal::State::suspended) {
     portal.whole = false;
     wire::write_message(reply(), 's', kNothing);
+  } else if (portal.copied) {
+    end_copied_rows(portal);
+    wire::write_command_complete(reply(), concat("COPY ", std::to_string(portal.rows)));
   } else if (writes_apart) {
     wire::write_command_complete(reply(), portal.tag);
   } else if ((!portal.plan || copies(portal)) && portal.whole && !tag_.empty()) {
@@ -240,11 +249,13 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   co_return true;
 }
 
+bool Scatter::refuse_to_run_again(const Portal& portal) {
+  fail({SqlState("55000"), concat("portal \"", portal.name, "\" cannot be run")});
+  return false;
+}
+
 net::Task<bool> Scatter::execute_copy(const Portal& portal) {
-  if (portal.state == Portal::State::done) {
-    fail({SqlState("55000"), concat("portal \"", portal.name, "\" cannot be run")});
-    co_return false;
-  }
+  if (portal.state == Portal::State::done) co_return refuse_to_run_again(portal);
   const bool copied = co_await copy_->run();
   if (copied)
     tag_ = copy_->tag();

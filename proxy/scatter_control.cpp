@@ -23,10 +23,11 @@ bool Scatter::may_be_answered(const Op& op) const {
 // Before a statement is sent to its shards.
 bool Scatter::may_run(Portal& portal) {
   if (!s_.spread_) return true;
+  const bool locks_alone = portal.source->plan->locks_rows && s_.spread_->implicit() && portals_.size() == 1;   // nothing that its locks protect is written
   for (const schema::ShardId shard : portal.shards) {
     ScatterLink& link = link_of(shard);
     note_left(link, *portal.source->plan);
-    if (!portal.writes || writes_by_rows(portal)) continue;
+    if (!portal.writes || locks_alone || writes_by_rows(portal)) continue;
     if (auto may = s_.spread_->about_to_write(link); !may) return fail(may.take_error()), false;
     if (!portal.source->plan->effects.notifies) continue;
     if (auto may = s_.spread_->about_to_notify(link); !may) return fail(may.take_error()), false;

@@ -28,13 +28,17 @@ net::Task<bool> Scatter::start_explain(Portal& portal, const ScatterPlan& plan) 
   if (auto offset = router::value_of(plan.offset, true, arguments)) explained.offset = *offset;
   plain_text_ = false;
   gathered_.clear();
+  if (plan.write) {
+    const bool got = co_await explain_write(portal, *plan.write, *rendering, explained.parts);
+    if (!got) co_return false;
+  }
   if (plan.strategy == ScatterPlan::Strategy::stream) {
-    const bool got = co_await explain_parts(portal, plan.shard_sql, plan.shard_sql.render(*rendering), how.prefix, "", explained.parts);
+    const bool got = co_await explain_parts(links_of(portal), portal, plan.shard_sql, plan.shard_sql.render(*rendering), "", explained.parts);
     if (!got) co_return false;
   }
   for (const router::Gathered& gathered : plan.gathered) {
     const std::string sql = gathered.shard_sql.render(*rendering);
-    const bool got = co_await explain_parts(portal, gathered.shard_sql, sql, how.prefix, gathered.what, explained.parts);
+    const bool got = co_await explain_parts(links_of(portal), portal, gathered.shard_sql, sql, gathered.what, explained.parts);
     if (!got) co_return false;
     const bool described = co_await describe_gathered(portal, gathered, plan, sql);
     if (!described) co_return false;
@@ -56,11 +60,34 @@ net::Task<bool> Scatter::start_explain(Portal& portal, const ScatterPlan& plan) 
   co_return true;
 }
 
-// One text, explained by every shard of the portal at once.
-net::Task<bool> Scatter::explain_parts(Portal& portal, const TextTemplate& text, const std::string& sql, std::string_view prefix, const std::string& what,
+// A write's parts, which ANALYZE executes, in the order of the write itself.
+net::Task<bool> Scatter::explain_write(Portal& portal, const router::WritePlan& write, const Rendering& rendering, std::vector<ExplainedPart>& parts) {
+  portal.links = links_of(portal);
+  if (write.kind == router::WritePlan::Kind::rows) {
+    const auto texts = texts_of_rows(portal, write, *rendering.arguments);
+    if (!texts) co_return false;
+    for (std::size_t i = 0; i < portal.links.size(); ++i) {   // each has a text of its own
+      const std::vector<ScatterLink*> one{portal.links[i]};
+      const bool got = co_await explain_parts(one, portal, (*texts)[i], (*texts)[i].render(rendering), "", parts);
+      if (!got) co_return false;
+    }
+    co_return true;
+  }
+  const std::string sql = write.text.render(rendering);
+  std::vector<ScatterLink*> links = portal.links;
+  if (is_same_everywhere(portal)) {   // see start_write()
+    const std::vector<ScatterLink*> first(links.begin(), links.begin() + 1);
+    links.erase(links.begin());
+    const bool got = co_await explain_parts(first, portal, write.text, sql, "", parts);
+    if (!got) co_return false;
+  }
+  co_return co_await explain_parts(links, portal, write.text, sql, "", parts);
+}
+
+// One text, explained by several shards at once.
+net::Task<bool> Scatter::explain_parts(const std::vector<ScatterLink*>& links, Portal& portal, const TextTemplate& text, const std::string& sql, const std::string& what,
                                        std::vector<ExplainedPart>& parts) {
-  const std::vector<ScatterLink*> links = links_of(portal);
-  const Run run = run_of(portal, text, concat(prefix, sql), {});
+  const Run run = run_of(portal, text, concat(portal.source->plan->explain->prefix, sql), {});
   for (ScatterLink* link : links) send_run(*link, run);
   const bool described = co_await describe_runs(links);
   if (!described) co_return false;

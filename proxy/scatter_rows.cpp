@@ -1,4 +1,8 @@
 // The rows of a scattered statement: from the shards' receive buffers into the client's output, as fast as the client takes them.
+#include <algorithm>
+#include <utility>
+
+#include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/scatter.hpp"
 
@@ -93,21 +97,44 @@ Scatter::Rows Scatter::take_any(Portal& portal, std::uint32_t max_rows) {
   return over == portal.links.size() ? Rows::over : Rows::awaited;
 }
 
+// ---- COPY (query) TO ----
+
+// CopyOutResponse, and what stands in front of the rows.
+void Scatter::begin_copied_rows(Portal& portal) {
+  std::vector<std::string> names;
+  for (const auto& field : portal.fields) names.push_back(field.name);
+  for (const std::string& forced : portal.copied->force_quote)
+    if (std::find(names.begin(), names.end(), forced) == names.end())
+      return fail({SqlState("42703"), concat("column \"", forced, "\" does not exist")});
+  const char format = portal.copied->format == router::copy::Format::binary ? 1 : 0;
+  std::string response{format, static_cast<char>(names.size() >> 8), static_cast<char>(names.size() & 0xFF)};
+  for (std::size_t i = 0; i < names.size(); ++i) response += {'\0', format};
+  wire::write_message(pending_, 'H', response);
+  portal.writer.emplace(*portal.copied, std::move(names));
+  if (const std::string header = portal.writer->begin(); !header.empty()) wire::write_message(pending_, 'd', header);
+}
+
+void Scatter::end_copied_rows(Portal& portal) {
+  if (const std::string trailer = portal.writer->end(); !trailer.empty()) wire::write_message(pending_, 'd', trailer);
+  wire::write_message(pending_, 'c', std::string_view());
+}
+
 // `view`: its columns, where they were read already.
 void Scatter::send_row(Portal& portal, const wire::Message& row, const router::merge::RowView* view) {
   ++portal.rows;
-  if (!portal.cuts) return pending_.append(row.whole);
+  if (!portal.cuts && !portal.writer) return pending_.append(row.whole);
   router::merge::RowView own;
   if (!view) {
     if (!own.read(row.body)) return fail({sqlstate::kProtocolViolation, "a shard sent a malformed DataRow"});
     view = &own;
   }
   if (view->columns() < portal.fields.size()) return fail({sqlstate::kProtocolViolation, "a shard sent a row with too few columns"});
+  if (portal.writer) return wire::write_message(pending_, 'd', portal.writer->row(*view));
   router::merge::write_first_columns(pending_, *view, portal.fields.size());
 }
 
 // Until the servers are at rest again. `rest_matters`: nothing but the end of their replies is owed; else what still comes of a complete
-// (or abandoned) answer is dropped, errors too, and a shard that goes on and on is cancelled.
+// (or abandoned) answer is dropped, errors too, and outside of a transaction a shard that goes on and on is cancelled.
 net::Task<bool> Scatter::settle(bool rest_matters) {
   ignores_errors_ = !rest_matters;
   for (ScatterLink& link : links()) link.reset_received();
@@ -117,7 +144,7 @@ net::Task<bool> Scatter::settle(bool rest_matters) {
       wire::Message row;
       while (next_row(link, row)) {
         link.pop();
-        if (link.received() > kDrained && !link.cancelled) cancel_run(link);
+        if (link.received() > kDrained && !link.cancelled && !s_.spread_) cancel_run(link);   // it would fail the transaction
       }
       link.flush();
       at_rest &= link.at_rest() || link.lost();

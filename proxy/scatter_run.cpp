@@ -184,14 +184,18 @@ net::Task<bool> Scatter::start_stream(Portal& portal, const ScatterPlan& plan) {
   if (!rendering) co_return false;
   const std::size_t visible = portal.source->fields.size();
   if (portal.source->checked && !formats_fit(portal, visible)) co_return false;
+  const bool own_text = plan.shard_sql.empty();
   const std::string sql = plan.shard_sql.render(*rendering);
-  plain_text_ = sql == portal.source->sql;
+  plain_text_ = own_text || sql == portal.source->sql;
   portal.links = links_of(portal);
   const bool by_locale = orders_by_locale(plan);
-  const Run run = run_of(portal, plan.shard_sql, sql, all_binary ? portal.formats : formats_with_hidden(portal.formats, visible, hidden));
+  const Run run = own_text ? Run{} : run_of(portal, plan.shard_sql, sql, all_binary ? portal.formats : formats_with_hidden(portal.formats, visible, hidden));
   for (ScatterLink* link : portal.links) {
     if (by_locale && link->server().text_order.empty()) ask_text_order(*link);
-    send_run(*link, run);
+    if (own_text)
+      send_run_as_it_is(*link, portal);
+    else
+      send_run(*link, run);
   }
   const bool described = co_await describe_runs(portal.links);
   if (!described || !alike(portal.links, plan) || !as_described(portal, portal.links.front()->fields, plan, hidden)) co_return false;

@@ -154,22 +154,27 @@ void Scatter::send_write(ScatterLink& link, const Portal& portal, const WritePla
 
 bool Scatter::send_rows(Portal& portal, const WritePlan& write, const router::Arguments& arguments, const router::Rendering& rendering) {
   plain_text_ = false;
+  const auto texts = texts_of_rows(portal, write, arguments);
+  for (std::size_t i = 0; texts && i < portal.links.size(); ++i) send_run(*portal.links[i], run_of(portal, (*texts)[i], (*texts)[i].render(rendering), portal.formats));
+  return texts.has_value();
+}
+
+// Of each link, with its rows only; portal.order says whose each row is. None: it failed.
+std::optional<std::vector<TextTemplate>> Scatter::texts_of_rows(Portal& portal, const WritePlan& write, const router::Arguments& arguments) {
   const auto shards = router::shards_of_rows(*portal.source->plan, arguments, s_.planner().map());
-  if (!shards) return fail(shards.error()), false;
+  if (!shards) return fail(shards.error()), std::nullopt;
   std::vector<std::vector<std::uint32_t>> rows(portal.links.size());
   for (std::uint32_t row = 0; row < shards->size(); ++row) {
     const auto at = std::find(portal.shards.begin(), portal.shards.end(), (*shards)[row]);
     if (at == portal.shards.end() || row >= write.rows.size())
-      return fail({sqlstate::kInternal, "the rows of an INSERT do not fit its plan", "report this"}), false;
+      return fail({sqlstate::kInternal, "the rows of an INSERT do not fit its plan", "report this"}), std::nullopt;
     const auto link = static_cast<std::uint32_t>(at - portal.shards.begin());
     rows[link].push_back(row);
     portal.order.push_back(link);
   }
-  for (std::size_t i = 0; i < portal.links.size(); ++i) {
-    const TextTemplate text = router::text_of_rows(write, rows[i]);
-    send_run(*portal.links[i], run_of(portal, text, text.render(rendering), portal.formats));
-  }
-  return true;
+  std::vector<TextTemplate> texts;
+  for (const auto& own : rows) texts.push_back(router::text_of_rows(write, own));
+  return texts;
 }
 
 // ---- rows of RETURNING ----

@@ -10,6 +10,7 @@
 #include "proxy/proxy.hpp"
 #include "proxy/scatter_checks.hpp"
 #include "proxy/session.hpp"
+#include "router/key_expression.hpp"
 #include "router/scatter_plan.hpp"
 
 namespace weir::proxy {
@@ -67,12 +68,15 @@ std::vector<std::string_view> split_types(std::string_view names) {
 
 // Needs a parameter of EXECUTE that only a server can compute.
 bool binds_unknown(const Plan& plan, const PreparedUse& use) {
+  bool unknown = false;
   for (const router::Binding& binding : plan.bindings)
     for (const router::KeySource& source : binding.values) {
-      const bool parameter = source.kind == router::KeySource::Kind::parameter || source.kind == router::KeySource::Kind::parameter_array;
-      if (parameter && (source.index >= use.arguments.size() || !use.arguments[source.index].known)) return true;
+      router::for_each_leaf(source, [&](const router::KeySource& leaf) {
+        const bool parameter = leaf.kind == router::KeySource::Kind::parameter || leaf.kind == router::KeySource::Kind::parameter_array;
+        unknown |= parameter && (leaf.index >= use.arguments.size() || !use.arguments[leaf.index].known);
+      });
     }
-  return false;
+  return unknown;
 }
 
 }  // namespace

@@ -224,7 +224,6 @@ void Binder::expression(Node* expr) {
 void Binder::locking(const SelectStmt& stmt, const Level& level) {
   const pg::ListOf<LockingClause> clauses(stmt.lockingClause);
   for (const LockingClause* clause : clauses) {
-    read_only_ = false;
     for (const Item& item : level.items) {
       bool named = clause->lockedRels == nullptr;
       for (const RangeVar* of : pg::ListOf<RangeVar>(clause->lockedRels)) named |= pg::text(of->relname) == item.name;

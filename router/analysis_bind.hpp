@@ -135,6 +135,7 @@ class Binder {
 
   // FROM (analysis_from.cpp).
   void from(const List* clause, Level& level, const CteScope* ctes);
+  void add_from(Node* item, Level& level, const CteScope* ctes);
   Side from_item(Node* node, Level& level, const CteScope* ctes);
   Side relation_item(const RangeVar& var, Level& level, const CteScope* ctes);
   Side join(const JoinExpr& join, Level& level, const CteScope* ctes);
@@ -165,6 +166,7 @@ class Binder {
   void insert(const InsertStmt& stmt, const CteScope* ctes, Level* outer);
   void insert_rows(const SelectStmt& values, InsertKey& key);
   void insert_select(const SelectStmt& stmt, Level& level, InsertKey& key);
+  [[nodiscard]] static bool becomes_key(const ColumnAt& at, const schema::Relation& relation);
   std::optional<InsertKey> insert_key(const InsertStmt& stmt, const schema::Relation& relation, bool outermost);
   void refuse_without_key(const schema::Relation& relation, const std::optional<KeyFill>& fill, std::string_view with = {});
   void insert_value(const Node* value, InsertKey& key, std::vector<KeySource>& values);
@@ -172,6 +174,7 @@ class Binder {
   void update(const UpdateStmt& stmt, const CteScope* ctes, Level* outer);
   void remove(const DeleteStmt& stmt, const CteScope* ctes, Level* outer);
   void merge(const MergeStmt& stmt, const CteScope* ctes, Level* outer);
+  void merge_insert(const MergeWhenClause& clause, const schema::Relation& relation, Level& level);
   void assignments(const List* targets, const schema::Relation* relation);
   const schema::Relation* target(const RangeVar& var, Level& level);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/strings.hpp"
+#include "router/text_tokens.hpp"
 
 namespace weir::router {
 
@@ -95,6 +96,10 @@ Options read_options(const CopyStmt& stmt, std::string_view key) {
   if (const DefElem* header = find_option(stmt, "header")) o.header = is_on(header->arg);
   if (const DefElem* encoding = find_option(stmt, "encoding")) o.encoding = letters_of(text_of(encoding->arg));
   if (const DefElem* force = find_option(stmt, "force_null")) o.force_null = names(force->arg, key);
+  if (const DefElem* force = find_option(stmt, "force_quote")) {
+    o.force_quote_all = pg::is(force->arg, T_A_Star);
+    for (const Node* name : pg::ListOf<>(pg::as<List>(force->arg, T_List))) o.force_quote.emplace_back(pg::text(name));
+  }
   if (const DefElem* force = find_option(stmt, "force_not_null")) o.force_not_null = names(force->arg, key);
   return o;
 }
@@ -213,7 +218,70 @@ std::string options_text(const CopyStmt& stmt) {
   return out.empty() ? out : out + ")";
 }
 
+// ---- of a query whose rows no server has ----
+
+bool is_one_ascii(const CopyStmt& stmt, const char* name) {
+  const DefElem* option = find_option(stmt, name);
+  return option == nullptr || (text_of(option->arg).size() == 1 && is_ascii(text_of(option->arg)));
+}
+
+bool repeats_an_option(const CopyStmt& stmt) {
+  for (const DefElem* option : pg::ListOf<DefElem>(stmt.options))
+    if (find_option(stmt, pg::text(option->defname)) != option) return true;
+  return false;
+}
+
+// No server looks at the options: only what ProcessCopyOptions() of PostgreSQL takes, for certain.
+bool are_right(const CopyStmt& stmt, const Options& o) {
+  const auto has = [&](const char* name) { return find_option(stmt, name) != nullptr; };
+  const bool csv = o.format == Format::csv, binary = o.format == Format::binary;
+  const DefElem* format = find_option(stmt, "format");
+  if (format != nullptr && !csv && !binary && text_of(format->arg) != "text") return false;
+  if (repeats_an_option(stmt) || has("freeze") || has("force_not_null") || has("force_null") || has("encoding")) return false;
+  if (!is_one_ascii(stmt, "delimiter") || !is_one_ascii(stmt, "quote") || !is_one_ascii(stmt, "escape")) return false;
+  if (binary) return !has("delimiter") && !has("null") && !has("header") && !has("quote") && !has("escape") && !has("force_quote");
+  if (!csv && (has("quote") || has("escape") || has("force_quote"))) return false;
+  if (const DefElem* header = find_option(stmt, "header"); header != nullptr && header->arg != nullptr) {
+    const std::string word = ascii_lower(text_of(header->arg));
+    if (word != "true" && word != "false" && word != "on" && word != "off" && word != "1" && word != "0") return false;
+  }
+  constexpr std::string_view kNoDelimiter = "\\.abcdefghijklmnopqrstuvwxyz0123456789";
+  if (o.delimiter == '\n' || o.delimiter == '\r' || (!csv && kNoDelimiter.find(o.delimiter) != std::string_view::npos)) return false;
+  if (o.null.find_first_of("\r\n") != std::string::npos || o.null.find(o.delimiter) != std::string::npos || !is_ascii(o.null)) return false;
+  return !csv || (o.delimiter != o.quote && o.null.find(o.quote) == std::string::npos);
+}
+
+Result<std::shared_ptr<const ScatterPlan>> plan_put_together(const CopyStmt& stmt, const ScatterPlan& query) {
+  CopyPlan plan;
+  plan.way = CopyPlan::Way::query;
+  plan.options = read_options(stmt, {});
+  if (!are_right(stmt, plan.options))
+    return refused("COPY of a query over several shards, whose rows are sorted, counted or put together, with these options",
+                   "Use FORMAT, DELIMITER, NULL, HEADER, QUOTE, ESCAPE and FORCE_QUOTE, each once and in ASCII; or send the SELECT itself.");
+  auto scatter = std::make_shared<ScatterPlan>(*finished(std::move(plan), "COPY of a query over several shards"));
+  scatter->refusal = query.refusal;
+  scatter->literals = query.literals;
+  return std::shared_ptr<const ScatterPlan>(std::move(scatter));
+}
+
+bool passes_on_rows(const ScatterPlan& query) {
+  return query.strategy == ScatterPlan::Strategy::stream && !query.shard_sql.empty() && query.order.empty() && query.limit.kind == RowCount::Kind::none &&
+         query.offset.kind == RowCount::Kind::none;
+}
+
 }  // namespace
+
+std::string_view copy::query_of(std::string_view sql) {
+  const auto tokens = tokens_of(sql);
+  if (!tokens) return {};
+  const auto open = std::find_if(tokens->begin(), tokens->end(), [](const Token& t) { return t.kind == TokenKind::open; });
+  std::size_t depth = 0;
+  for (auto token = open; token != tokens->end(); ++token) {
+    if (token->kind == TokenKind::open) ++depth;
+    if (token->kind == TokenKind::close && --depth == 0) return sql.substr(open->end(), token->begin() - open->end());
+  }
+  return {};
+}
 
 bool copies_table(const Node* stmt) {
   const auto* copy = pg::as<CopyStmt>(stmt, T_CopyStmt);
@@ -236,11 +304,7 @@ Result<std::shared_ptr<const ScatterPlan>> plan_copy(const CopyStmt& stmt, const
 }
 
 Result<std::shared_ptr<const ScatterPlan>> plan_copy_of_query(const CopyStmt& stmt, const ScatterPlan& query) {
-  const bool passes_on = query.strategy == ScatterPlan::Strategy::stream && query.order.empty() && query.limit.kind == RowCount::Kind::none &&
-                         query.offset.kind == RowCount::Kind::none;
-  if (!passes_on)
-    return refused("COPY of a query over several shards whose rows are sorted, counted or put together",
-                   "COPY the rows and sort or aggregate them afterwards, or send the SELECT itself.");
+  if (!passes_on_rows(query)) return plan_put_together(stmt, query);
   CopyPlan plan;
   plan.way = CopyPlan::Way::out;
   plan.options = read_options(stmt, {});

@@ -19,7 +19,8 @@ namespace weir::router {
 // FROM: every row to the shard of its key, or (a reference table) to every shard. TO: the rows of every shard. Errors are 0A000.
 [[nodiscard]] Result<std::shared_ptr<const ScatterPlan>> plan_copy(const CopyStmt& stmt, const schema::Relation& table, const AnalysisInput& input);
 
-// COPY (SELECT ...) TO STDOUT, whose query is answered by `query`: only a plan that passes rows on in any order will do.
+// COPY (SELECT ...) TO STDOUT, whose query is answered by `query`: each shard copies its rows, where they are passed on in any order; else the query's rows
+// are written as a COPY's.
 [[nodiscard]] Result<std::shared_ptr<const ScatterPlan>> plan_copy_of_query(const CopyStmt& stmt, const ScatterPlan& query);
 
 }  // namespace weir::router

@@ -22,11 +22,13 @@ std::string_view function_name(const RangeFunction& function) {
 }  // namespace
 
 void Binder::from(const List* clause, Level& level, const CteScope* ctes) {
-  for (Node* item : pg::ListOf<>(clause)) {
-    Side side = from_item(item, level, ctes);
-    level.all.natural |= side.natural;
-    std::move(side.merged.begin(), side.merged.end(), std::back_inserter(level.all.merged));
-  }
+  for (Node* item : pg::ListOf<>(clause)) add_from(item, level, ctes);
+}
+
+void Binder::add_from(Node* item, Level& level, const CteScope* ctes) {
+  Side side = from_item(item, level, ctes);
+  level.all.natural |= side.natural;
+  std::move(side.merged.begin(), side.merged.end(), std::back_inserter(level.all.merged));
 }
 
 Side Binder::opaque(std::string_view name, Level& level, bool unqualified) {

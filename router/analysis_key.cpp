@@ -117,6 +117,11 @@ std::optional<KeyReader::Cast> KeyReader::cast_of(const TypeName& type) const {
 }
 
 std::optional<KeySource> KeyReader::read(const Node* expr, KeyType type) {
+  if (auto plain = read_plain(expr, type)) return plain;
+  return family_of(type) == KeyFamily::integer ? computed(expr, type) : std::nullopt;
+}
+
+std::optional<KeySource> KeyReader::read_plain(const Node* expr, KeyType type) {
   const KeyFamily family = family_of(type);
   bool negated = false;
   std::uint32_t cast = 0;  // the innermost
@@ -231,6 +236,11 @@ std::optional<KeySource> KeyReader::parameter(const ParamRef& ref, KeyType type,
 }
 
 bool KeyReader::usable(const KeySource& source) const {
+  if (source.computed) {
+    bool all = true;
+    for_each_leaf(source, [&](const KeySource& leaf) { all = all && usable(leaf); });
+    return all;
+  }
   const bool from_parameter =
       source.kind == KeySource::Kind::parameter || source.kind == KeySource::Kind::parameter_array;
   const int number = static_cast<int>(source.index) + 1;

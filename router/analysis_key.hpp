@@ -2,6 +2,7 @@
 // will compare or store.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -9,6 +10,7 @@
 
 #include "router/analysis.hpp"
 #include "router/analysis_survey.hpp"
+#include "router/key_expression.hpp"
 #include "router/pg_tree.hpp"
 #include "schema/key.hpp"
 
@@ -48,6 +50,18 @@ class KeyReader {
     bool mixed = false;
     bool array = false;
   };
+
+  std::optional<KeySource> read_plain(const Node* expr, schema::KeyType type);
+
+  // Arithmetic (analysis_key_expression.cpp). Null: it does not bind.
+  std::optional<KeySource> computed(const Node* expr, schema::KeyType type);
+  std::shared_ptr<const KeyExpression> tree_of(const Node* expr, std::optional<schema::KeyType> other, int depth);
+  std::shared_ptr<const KeyExpression> operator_tree(KeyExpression::Kind kind, const Node* left, const Node* right, int depth);
+  std::shared_ptr<const KeyExpression> cast_tree(const TypeCast& cast, int depth);
+  std::shared_ptr<const KeyExpression> call_tree(const FuncCall& call, int depth);
+  std::shared_ptr<const KeyExpression> parameter_leaf(const ParamRef& ref, std::optional<schema::KeyType> other);
+  [[nodiscard]] std::shared_ptr<const KeyExpression> constant_leaf(const A_Const& c) const;
+  [[nodiscard]] bool is_free_parameter(const Node* expr) const;
 
   [[nodiscard]] std::optional<Cast> cast_of(const TypeName& type) const;
   std::optional<KeySource> parameter(const ParamRef& ref, schema::KeyType type, std::uint32_t cast, bool array);

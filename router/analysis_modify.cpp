@@ -138,6 +138,15 @@ void Binder::insert_rows(const SelectStmt& values, InsertKey& key) {
   if (!sources.empty()) needs_.push_back({key.relation, KeyGraph::kNone, std::move(sources), true});
 }
 
+// A value of that column is stored as it is, and lies where its equals do.
+bool Binder::becomes_key(const ColumnAt& at, const schema::Relation& relation) {
+  const schema::Column& key = relation.columns[static_cast<std::size_t>(relation.key_column)];
+  const auto type = type_of(at);
+  const bool same_type = type && relation.key_type && family_of(*type) == family_of(*relation.key_type);
+  const bool cut = key.max_length != 0 && column_of(at).max_length != key.max_length;
+  return same_type && !cut && key.not_null;
+}
+
 // INSERT ... SELECT: the key's output column is a constant, or the bound column of a table.
 void Binder::insert_select(const SelectStmt& stmt, Level& level, InsertKey& key) {
   const pg::ListOf<ResTarget> targets(stmt.targetList);
@@ -152,7 +161,6 @@ void Binder::insert_select(const SelectStmt& stmt, Level& level, InsertKey& key)
       if (pg::is(step, T_A_Star)) return;
   }
   Node* value = targets[position]->val;
-  const schema::Column& key_column = key.relation->columns[static_cast<std::size_t>(key.relation->key_column)];
   const auto at = column(value, {&level, &level.all, 0, 0});
   if (!at) {
     // What a bare parameter of a SELECT list becomes depends on DISTINCT, GROUP BY and the like.
@@ -165,11 +173,7 @@ void Binder::insert_select(const SelectStmt& stmt, Level& level, InsertKey& key)
     }
     return;
   }
-  const auto type = type_of(*at);
-  const schema::Column& from = column_of(*at);
-  const bool same_type = type && key.relation->key_type && family_of(*type) == family_of(*key.relation->key_type);
-  const bool cut = key_column.max_length != 0 && from.max_length != key_column.max_length;
-  if (!same_type || cut || !key_column.not_null) return;
+  if (!becomes_key(*at, *key.relation)) return;
   needs_.push_back({key.relation, node_of(*at), {}, false});  // NOT NULL, and no row without a value
   key.bound = true;
 }
@@ -229,17 +233,44 @@ void Binder::remove(const DeleteStmt& stmt, const CteScope* ctes, Level* outer) 
   walk(stmt.returningList, level, &scope);
 }
 
+// Rows of the target matter where the join condition holds. Those of the source all do, if what does not match is inserted.
 void Binder::merge(const MergeStmt& stmt, const CteScope* ctes, Level* outer) {
   CteScope scope{{}, ctes};
   with(stmt.withClause, scope, outer);
   Level level(outer);
   const schema::Relation* relation = target(*stmt.relation, level);
-  if (is_sharded(relation))
-    refuse(concat("MERGE into sharded table ", relation->qualified(), " cannot be routed yet"),
-           "Use INSERT ... ON CONFLICT, UPDATE or DELETE with the key.");
-  from_item(stmt.sourceRelation, level, &scope);
+  add_from(stmt.sourceRelation, level, &scope);
+  bool inserts = false;
+  for (const MergeWhenClause* clause : pg::ListOf<MergeWhenClause>(stmt.mergeWhenClauses)) {
+    inserts |= clause->commandType == CMD_INSERT;
+    if (clause->commandType == CMD_UPDATE) assignments(clause->targetList, relation);
+    if (clause->commandType == CMD_INSERT && is_sharded(relation)) merge_insert(*clause, *relation, level);
+  }
+  conditions(stmt.joinCondition, {&level, &level.all, 0, inserts ? 1 : level.items.size()});
   walk(stmt.joinCondition, level, &scope);
   walk(stmt.mergeWhenClauses, level, &scope);
+}
+
+// The new row's key: a column of the source, or a constant.
+void Binder::merge_insert(const MergeWhenClause& clause, const schema::Relation& relation, Level& level) {
+  InsertKey key{&relation, {}, relation.key_column, false, false};
+  const pg::ListOf<ResTarget> columns(clause.targetList);
+  if (columns.size() > 0) key.position = -1;
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    if (relation.column_index(pg::text(columns[i]->name)) == relation.key_column) key.position = static_cast<int>(i);
+  const pg::ListOf<> values(clause.values);
+  const bool known = columns.size() > 0 || catalog_.from_database();
+  if (!known || key.position < 0 || static_cast<std::size_t>(key.position) >= values.size()) return refuse_without_key(relation, std::nullopt);
+  Node* value = values[static_cast<std::size_t>(key.position)];
+  if (const auto at = column(value, {&level, &level.all, 0, 0})) {
+    if (!becomes_key(*at, relation))
+      refuse(concat("MERGE into ", relation.qualified(), ": the column that becomes its sharding key ", key_name(relation), " is of another type"),
+             "Read the rows first, and insert them with VALUES.");
+    return needs_.push_back({&relation, node_of(*at), {}, false});
+  }
+  std::vector<KeySource> sources;
+  insert_value(value, key, sources);
+  if (!sources.empty()) needs_.push_back({&relation, KeyGraph::kNone, std::move(sources), true});
 }
 
 }  // namespace weir::router

@@ -31,14 +31,15 @@ bool is_query(const Node* node) {
 class StatementAnalysis {
  public:
   StatementAnalysis(Node* stmt, std::string_view sql, const AnalysisInput& input)
-      : stmt_(stmt), sql_(sql), input_(input), utility_(parts_of(stmt)), select_(select_of(stmt)) {}
+      : stmt_(stmt), sql_(sql), input_(input), utility_(parts_of(stmt)), query_(query_of(stmt)) {}
 
   Plan run();
 
  private:
   static Utility parts_of(Node* stmt);
-  static SelectStmt* select_of(Node* stmt);
+  static Node* query_of(Node* stmt);
   void look();
+  [[nodiscard]] bool runs_query() const;
   void describe(Plan& plan) const;
   void place(Plan& plan) const;
   void place_query(Plan& plan) const;
@@ -64,7 +65,7 @@ class StatementAnalysis {
   std::string_view sql_;
   const AnalysisInput& input_;
   Utility utility_;
-  SelectStmt* select_;   // the statement, or what it explains; null: no SELECT
+  Node* query_;   // the statement, or what it explains; null: no query
   Survey survey_;
   std::optional<Binder> binder_;
 };
@@ -80,9 +81,15 @@ Utility StatementAnalysis::parts_of(Node* stmt) {
   return query;
 }
 
-SelectStmt* StatementAnalysis::select_of(Node* stmt) {
+Node* StatementAnalysis::query_of(Node* stmt) {
   if (auto* explain = pg::as<ExplainStmt>(stmt, T_ExplainStmt)) stmt = explain->query;
-  return pg::as<SelectStmt>(stmt, T_SelectStmt);
+  return is_query(stmt) ? stmt : nullptr;
+}
+
+// Not an EXPLAIN that only tells how it would.
+bool StatementAnalysis::runs_query() const {
+  const auto* explain = pg::as<ExplainStmt>(stmt_, T_ExplainStmt);
+  return query_ != nullptr && (explain == nullptr || runs(*explain));
 }
 
 void StatementAnalysis::look() {
@@ -134,9 +141,11 @@ void StatementAnalysis::describe(Plan& plan) const {
   plan.effects.add(binder_->effects());
   if (survey_.into) plan.effects.taints = true;
   for (const Node* query : utility_.queries) plan.effects.holds |= survey_.into && into_temporary(query);
-  plan.read_only = utility_.may_read_only && !writes && !survey_.locking && survey_.read_only && binder_->read_only();
+  const bool changes_nothing = utility_.may_read_only && !writes && survey_.read_only && binder_->read_only();
+  plan.read_only = changes_nothing && !survey_.locking;
+  plan.locks_rows = changes_nothing && survey_.locking;
   if (survey_.unknown_node != T_Invalid) {
-    plan.read_only = false;
+    plan.read_only = plan.locks_rows = false;
     plan.effects.taints = plan.effects.pins = true;
   }
   plan.prepared = utility_.prepared;
@@ -213,7 +222,7 @@ bool StatementAnalysis::place_schema(Plan& plan) const {
 bool StatementAnalysis::may_write_scattered(const Plan& plan) const {
   Effects rest = plan.effects;
   rest.taints = rest.opaque = rest.releases = false;
-  return input_.alone && is_query(stmt_) && plan.verb == Verb::dml && !survey_.into && rest == Effects{} && !survey_.home;
+  return input_.alone && query_ != nullptr && survey_.writes && !survey_.into && rest == Effects{} && !survey_.home;
 }
 
 // COPY of reference tables out reads them like a query.
@@ -241,20 +250,25 @@ void StatementAnalysis::place_copy(Plan& plan) const {
 
 // The statement, or the query that it copies to the client.
 SelectStmt* StatementAnalysis::query_to_scatter() const {
-  if (select_ != nullptr) return select_;
+  if (query_ != nullptr) return pg::as<SelectStmt>(query_, T_SelectStmt);
   const auto* copy = pg::as<CopyStmt>(stmt_, T_CopyStmt);
   return copy != nullptr && utility_.verb == Verb::copy_to ? pg::as<SelectStmt>(copy->query, T_SelectStmt) : nullptr;
 }
 
-// Only what is proven to read, and leaves nothing behind.
+// Only what is proven to read (and lock rows), and leaves nothing behind.
 bool StatementAnalysis::may_scatter(const Plan& plan) const {
-  return input_.alone && query_to_scatter() != nullptr && (plan.verb == Verb::query || plan.verb == Verb::copy_to) && plan.read_only &&
+  return input_.alone && query_to_scatter() != nullptr && (plan.verb == Verb::query || plan.verb == Verb::copy_to) && (plan.read_only || plan.locks_rows) &&
          plan.effects == Effects{} && !survey_.home && !binder_->touched().sharded.empty();
 }
 
 ScatterAnswer StatementAnalysis::plan_over_shards(const Error& one_shard, bool writes) const {
-  if (writes) return plan_write(stmt_, input_, survey_, *binder_, one_shard);
+  if (writes) return plan_write(query_, input_, survey_, *binder_, one_shard);
   ScatterAnswer answer = plan_scatter(query_to_scatter(), input_, survey_, *binder_, one_shard);
+  const bool own_text = answer.plan != nullptr && answer.plan->strategy == ScatterPlan::Strategy::stream && answer.plan->shard_sql.empty();
+  if (own_text && pg::is(stmt_, T_ExplainStmt)) {
+    answer.refusal = refused("EXPLAIN of a statement of this size over several shards", "Explain one with fewer values.");
+    answer.plan.reset();
+  }
   const auto* copy = pg::as<CopyStmt>(stmt_, T_CopyStmt);
   if (copy == nullptr || answer.plan == nullptr) return answer;
   auto copied = plan_copy_of_query(*copy, *answer.plan);
@@ -285,7 +299,7 @@ bool StatementAnalysis::scatter(Plan& plan, const Error& one_shard) const {
 namespace {
 
 bool same_value(const KeySource& a, const KeySource& b) {
-  return a.kind == b.kind && a.index == b.index && a.negated == b.negated && a.type == b.type && a.value == b.value;
+  return a.kind == b.kind && a.index == b.index && a.negated == b.negated && a.type == b.type && a.value == b.value && a.computed == b.computed;
 }
 
 // May the keys lie on several shards?
@@ -370,7 +384,7 @@ std::optional<Error> StatementAnalysis::reason_against() const {
 // What one shard alone cannot do, and several may.
 std::optional<Error> StatementAnalysis::needs_several() const {
   if (auto error = against_mixing()) return error;
-  if (is_query(stmt_) && !binder_->touched().reference_written.empty())
+  if (runs_query() && !binder_->touched().reference_written.empty())
     return refused(concat("writing reference table ", binder_->touched().reference_written, " needs every shard"),
                    "Send it as a statement of its own.");
   if (binder_->unbound()) return binder_->unbound();

@@ -43,6 +43,9 @@ struct Utility {
 // `stmt` is not one of SELECT, INSERT, UPDATE, DELETE, MERGE, nor one that classify_control() takes.
 [[nodiscard]] Utility classify_utility(Node* stmt);
 
+// EXPLAIN ANALYZE: its statement is executed.
+[[nodiscard]] bool runs(const ExplainStmt& stmt);
+
 // True if the relation will be a temporary one.
 [[nodiscard]] bool is_temporary(const RangeVar& var);
 

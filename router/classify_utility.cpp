@@ -174,13 +174,6 @@ bool is_false(const Node* value) {
   return word == "false" || word == "off";
 }
 
-// EXPLAIN (ANALYZE) runs its statement. Of several the last counts, so only all of them being off is safe.
-bool runs(const ExplainStmt& stmt) {
-  for (const DefElem* option : pg::ListOf<DefElem>(stmt.options))
-    if (pg::text(option->defname) == "analyze" && (option->arg == nullptr || !is_false(option->arg))) return true;
-  return false;
-}
-
 bool is_query(const Node* node) {
   switch (node->type) {
     case T_SelectStmt:
@@ -275,6 +268,13 @@ bool session_statement(Node* stmt, Utility& u) {
 }
 
 }  // namespace
+
+// Of several the last counts, so only all of them being off is safe.
+bool runs(const ExplainStmt& stmt) {
+  for (const DefElem* option : pg::ListOf<DefElem>(stmt.options))
+    if (pg::text(option->defname) == "analyze" && (option->arg == nullptr || !is_false(option->arg))) return true;
+  return false;
+}
 
 Utility classify_utility(Node* stmt) {
   Utility u;

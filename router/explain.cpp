@@ -20,6 +20,12 @@ void add_part(Rows& rows, const ExplainedPart& part, std::size_t indent) {
   for (const std::string& row : part.rows) rows.push_back(concat(blanks, "      ", row));
 }
 
+std::string_view node_of(const Explained& e) {
+  if (e.finish) return "Weir Finish";
+  if (e.plan->write) return "Weir Write";
+  return e.plan->order.empty() ? "Weir Append" : "Weir Merge Append";
+}
+
 std::string names_of(const std::vector<ExplainedPart>& parts) {
   Rows names;
   for (const ExplainedPart& part : parts)
@@ -31,7 +37,7 @@ std::string names_of(const std::vector<ExplainedPart>& parts) {
 
 Rows text_of_stream(const Explained& e) {
   const ScatterPlan& plan = *e.plan;
-  Rows rows{concat(plan.order.empty() ? "Weir Append" : "Weir Merge Append", "  (shards: ", names_of(e.parts), ")")};
+  Rows rows{concat(node_of(e), "  (shards: ", names_of(e.parts), ")")};
   if (!plan.order.empty()) rows.push_back(concat("  Sort Key: the last ", std::to_string(plan.order.size()), " columns of each shard's rows"));
   if (e.limit) rows.push_back(concat("  Limit: ", std::to_string(*e.limit)));
   if (e.offset) rows.push_back(concat("  Offset: ", std::to_string(*e.offset)));
@@ -40,7 +46,7 @@ Rows text_of_stream(const Explained& e) {
 }
 
 Rows text_of_finish(const Explained& e) {
-  Rows rows{concat("Weir Finish  (shards: ", names_of(e.parts), ")")};
+  Rows rows{concat(node_of(e), "  (shards: ", names_of(e.parts), ")")};
   rows.push_back(concat("  Reason: ", e.plan->construct));
   rows.push_back(concat("  ->  Finish on shard ", e.finish->shard, ", of the rows below"));
   rows.push_back(concat("        Query: ", e.finish->sql));
@@ -87,7 +93,7 @@ std::string json_part(const ExplainedPart& part) {
 std::string json_of(const Explained& e) {
   const ScatterPlan& plan = *e.plan;
   std::string out = "[\n  {\n    \"Plan\": {\n      ";
-  out += member("Node Type", json_string(e.finish ? "Weir Finish" : plan.order.empty() ? "Weir Append" : "Weir Merge Append"));
+  out += member("Node Type", json_string(node_of(e)));
   const auto add = [&out](std::string_view name, const std::string& value) { out += concat(",\n      ", member(name, value)); };
   if (e.finish) add("Reason", json_string(plan.construct));
   if (!plan.order.empty()) add("Sort Columns", std::to_string(plan.order.size()));

@@ -1,4 +1,4 @@
-// EXPLAIN of a SELECT over several shards: each shard explains its part, and Weir's own step stands on top. Pure.
+// EXPLAIN of a SELECT or a write over several shards: each shard explains its part, and Weir's own step stands on top. Pure.
 // https://www.postgresql.org/docs/15/sql-explain.html
 #pragma once
 
@@ -16,6 +16,7 @@ namespace weir::router {
 // How the parts of a plan are explained. Part of a Plan (router/plan.hpp).
 struct ExplainPlan {
   bool json = false;           // FORMAT JSON; else text
+  bool executes = false;       // ANALYZE
   std::string prefix;          // in front of what the shards run: "EXPLAIN (ANALYZE, FORMAT JSON) "
   std::string finish_prefix;   // in front of finish_sql, which is never run: without ANALYZE and what needs it
 };

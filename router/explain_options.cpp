@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/strings.hpp"
+#include "router/classify.hpp"
 
 namespace weir::router {
 namespace {
@@ -60,6 +61,7 @@ Result<ExplainPlan> explain_plan(const ExplainStmt& stmt) {
     return Error(sqlstate::kFeatureNotSupported, concat("EXPLAIN (FORMAT ", format, ") of a statement over several shards"),
                  "Use FORMAT TEXT or FORMAT JSON.");
   plan.json = format == "json";
+  plan.executes = runs(stmt);
   plan.prefix = prefix_of(all);
   plan.finish_prefix = prefix_of(finish);
   return plan;

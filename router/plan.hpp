@@ -88,6 +88,8 @@ inline void Effects::add(const Effects& o) {
 // What code that nobody has looked into may do.
 inline constexpr Effects kOpaqueEffects{.opaque = true};
 
+struct KeyExpression;  // router/key_expression.hpp
+
 // One place a key value comes from.
 struct KeySource {
   enum class Kind : std::uint8_t {
@@ -96,6 +98,7 @@ struct KeySource {
     parameter_array, // = ANY($n): one value an element; `declared` is the array type's OID
     fixed,           // `value`
     null,            // = NULL: matches no row
+    computed,        // `computed`: arithmetic of literals and parameters
   };
   Kind kind = Kind::literal;
   std::uint32_t index = 0;
@@ -104,6 +107,7 @@ struct KeySource {
   std::uint32_t declared = 0;                  // parameter type fixed by a cast in the text ($1::int8): goes before Parse's;
                                                // else 0
   std::optional<schema::KeyValue> value;       // fixed
+  std::shared_ptr<const KeyExpression> computed;
   std::uint32_t max_length = 0;                // assigned to a varchar(n) (INSERT): a value of more than n bytes that ends in a
                                                // blank is refused, for the server may cut it; 0: no limit, or a comparison
 };
@@ -181,6 +185,7 @@ struct Plan {
   Verb verb = Verb::empty;
   Target target = Target::home;
   bool read_only = false;       // proven: may run on a replica (FOR UPDATE, writing functions and the like are not)
+  bool locks_rows = false;      // proven: changes nothing, and takes locks of rows (FOR UPDATE); read_only is not set then
   bool chain = false;           // COMMIT/ROLLBACK AND CHAIN
   bool begin_read_only = false; // BEGIN ... READ ONLY
   bool ends_transaction = false;  // a multi that contains transaction control; PREPARE TRANSACTION

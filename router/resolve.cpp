@@ -1,5 +1,6 @@
 // resolve(): a plan's bindings with the values of one execution, to the one shard they lie on.
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 
 #include "base/strings.hpp"
 #include "router/array_elements.hpp"
+#include "router/key_expression.hpp"
 #include "router/literal_value.hpp"
 #include "router/plan.hpp"
 #include "router/scatter_plan.hpp"
@@ -129,6 +131,8 @@ class Resolver {
         return land_or(source, source.value, "a constant");
       case KeySource::Kind::null:
         return take_null();
+      case KeySource::Kind::computed:
+        return take_computed(source);
     }
     return Error(sqlstate::kInternal, concat("table ", binding_->table, " has a binding of an unknown kind"),
                  "report this");
@@ -145,6 +149,31 @@ class Resolver {
     Error error = unreadable(source, "the literal");
     error.detail = concat("The literal is ", source.negated ? "-" : "", shown(text), ".");   // reasons are counted by message
     return error;
+  }
+
+  Result<void> take_computed(const KeySource& source) {
+    const KeyResult result = evaluate(*source.computed, [this](const KeySource& leaf) { return value_of_leaf(leaf); });
+    if (result.state == KeyResult::State::null) return take_null();
+    if (result.state == KeyResult::State::value)
+      if (const auto key = schema::key_from_number(source.type, std::to_string(result.value))) return land(source, *key);
+    return unreadable(source, "an expression");
+  }
+
+  [[nodiscard]] KeyResult value_of_leaf(const KeySource& leaf) const {
+    std::optional<KeyValue> key = leaf.value;
+    if (leaf.kind == KeySource::Kind::literal && leaf.index < arguments_.literals.size()) {
+      const Literal& literal = arguments_.literals[leaf.index];
+      key = key_from_literal(leaf.type, literal.kind, arguments_.sql.substr(literal.offset, literal.length), leaf.negated);
+    } else if (leaf.kind == KeySource::Kind::parameter) {
+      const auto given = parameter(leaf);
+      if (!given) return {};
+      if ((*given)->is_null) return {KeyResult::State::null, 0};
+      key = schema::key_from_parameter(leaf.type, declared(leaf), (*given)->binary, (*given)->value);
+    }
+    if (!key || !key->is_integer()) return {};
+    // -2147483648 is an int4, and 2147483648, of which it is made, none.
+    const bool doubtful = leaf.kind != KeySource::Kind::parameter && leaf.type == schema::KeyType::int8 && key->integer() == std::numeric_limits<std::int32_t>::min();
+    return doubtful ? KeyResult{} : KeyResult{KeyResult::State::value, key->integer()};
   }
 
   // Fails where Bind gave fewer parameters.

@@ -83,12 +83,13 @@ ScatterContext::ScatterContext(Node* statement, const AnalysisInput& input, cons
 }
 
 std::optional<Error> ScatterContext::look() {
-  if (binder_.sharded_items().size() > kMaxScatterTables || input_.sql.size() > kMaxScatterText)
+  if (binder_.sharded_items().size() > kMaxScatterTables)
     return scatter_refusal("a statement of this size", std::string(kOneShard));
   if (depth_of(statement_) > kMaxScatterDepth) return scatter_refusal("a statement nested this deeply", std::string(kOneShard));
   if (input_.sql.find("weir_g") != std::string_view::npos || input_.sql.find("weir_u") != std::string_view::npos)
     return scatter_refusal("a name that begins with weir_", "Such names are Weir's own: rename it.");
   if (auto error = look_at_nodes()) return error;
+  if (is_long()) return std::nullopt;
   if (auto unnamed = name_time_columns()) return unnamed;
   // A literal that is no constant of the tree would be fixed in a plan that other statements share.
   std::vector<bool> seen(input_.literals.size());
@@ -140,7 +141,8 @@ std::optional<Error> ScatterContext::visit(Node* node) {
     case T_CurrentOfExpr:
       return scatter_refusal("WHERE CURRENT OF", "A cursor is on one shard: name the rows by their key.");
     case T_LockingClause:
-      return scatter_refusal("FOR UPDATE / SHARE", "Lock rows of one shard at a time: bind the sharding key.");
+      if (std::any_of(locking().begin(), locking().end(), [&](const LockingClause* own) { return reinterpret_cast<const Node*>(own) == node; })) return std::nullopt;
+      return scatter_refusal("FOR UPDATE / SHARE in a subquery", "Lock the rows in a SELECT of its own.");
     case T_ColumnRef:
       for (Node* field : pg::ListOf<>(reinterpret_cast<ColumnRef*>(node)->fields))
         if (is_system_column(pg::text(field)))
@@ -258,6 +260,20 @@ PendingText ScatterContext::draft(SelectStmt* select) const {
   }
   out.draft = Draft(reinterpret_cast<Node*>(select));
   return out;
+}
+
+pg::ListOf<LockingClause> ScatterContext::locking() const {
+  const auto* select = pg::as<SelectStmt>(statement_, T_SelectStmt);
+  return pg::ListOf<LockingClause>(select == nullptr ? nullptr : select->lockingClause);
+}
+
+bool ScatterContext::is_long() const { return input_.sql.size() > kMaxScatterText; }
+
+bool ScatterContext::locks_rows() const { return locking().size() > 0; }
+
+bool ScatterContext::locks_without_waiting() const {
+  const auto clauses = locking();
+  return std::any_of(clauses.begin(), clauses.end(), [](const LockingClause* clause) { return clause->waitPolicy != LockWaitBlock; });
 }
 
 std::optional<std::uint32_t> ScatterContext::literal_of(const Node* constant) const {

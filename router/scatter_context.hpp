@@ -63,6 +63,11 @@ class ScatterContext {
   // The lifted literal that a constant is; none: its value is part of the plan.
   [[nodiscard]] std::optional<std::uint32_t> literal_of(const Node* constant) const;
   [[nodiscard]] std::optional<ColumnMeaning> meaning(const Node* node) const;
+  // Too long to be written anew: the shards can run the client's own text, or nothing.
+  [[nodiscard]] bool is_long() const;
+  // It takes locks of rows (FOR UPDATE); some with NOWAIT or SKIP LOCKED.
+  [[nodiscard]] bool locks_rows() const;
+  [[nodiscard]] bool locks_without_waiting() const;
   // FETCH FIRST ... WITH TIES may stand in the text.
   [[nodiscard]] bool may_have_ties() const { return ties_; }
   // Is that a built-in aggregate, an aggregate at all?
@@ -87,6 +92,7 @@ class ScatterContext {
   [[nodiscard]] std::optional<Error> function(FuncCall& call);
   [[nodiscard]] std::optional<Error> value_function(SQLValueFunction& call);
   [[nodiscard]] std::optional<Error> constant(A_Const& constant);
+  [[nodiscard]] pg::ListOf<LockingClause> locking() const;
 
   Node* statement_;
   const AnalysisInput& input_;

@@ -149,7 +149,7 @@ struct ScatterPlan {
   Strategy strategy = Strategy::stream;
 
   // stream
-  TextTemplate shard_sql;
+  TextTemplate shard_sql;             // empty: the client's own text
   std::vector<SortColumn> order;      // as many hidden columns
   RowCount limit, offset;             // stream applies them; finish needs them for Rendering::rows only
   std::shared_ptr<const ScatterPlan> otherwise;  // a finish plan of the same answer, for types and collations that the

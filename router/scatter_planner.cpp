@@ -57,6 +57,23 @@ std::optional<ScatterPlan> write(Candidate candidate, const Error& one_shard) {
   return plan;
 }
 
+// Rows are locked where they lie, by the query that gives them. A LIMIT makes each shard lock as many as the answer may have: others may wait longer for
+// them, which changes no answer; but they would skip them, or fail.
+std::shared_ptr<const ScatterPlan> plan_locking(const ScatterContext& context, const Error& one_shard, std::optional<Error>& why) {
+  const SelectStmt& select = *context.select();
+  why = scatter_refusal("FOR UPDATE / SHARE of such a query", "Lock the rows of one table, or of tables joined by their sharding keys; or bind the key.");
+  if ((select.limitCount != nullptr || select.limitOffset != nullptr) && context.locks_without_waiting()) {
+    why = scatter_refusal("FOR UPDATE / SHARE with LIMIT and SKIP LOCKED or NOWAIT", "Bind the sharding key: each shard would lock as many rows as the LIMIT says.");
+    return nullptr;
+  }
+  const Scratch scratch;
+  auto candidate = context.binder().touched().home() ? std::nullopt : plan_stream(context);
+  auto plan = candidate ? write(std::move(*candidate), one_shard) : std::nullopt;
+  if (!plan) return nullptr;
+  why.reset();
+  return std::make_shared<const ScatterPlan>(std::move(*plan));
+}
+
 }  // namespace
 
 ScatterAnswer plan_scatter(SelectStmt* select, const AnalysisInput& input, const Survey& survey, const Binder& binder,
@@ -65,9 +82,20 @@ ScatterAnswer plan_scatter(SelectStmt* select, const AnalysisInput& input, const
   ScatterAnswer answer;
   answer.refusal = context.look();
   if (answer.refusal) return answer;
+  if (context.locks_rows()) {
+    answer.plan = plan_locking(context, one_shard, answer.refusal);
+    return answer;
+  }
   using Strategy = std::function<std::optional<Candidate>()>;
   const Strategy strategies[] = {[&] { return plan_stream(context); }, [&] { return plan_partial(context); },
                                  [&] { return plan_gather(context, answer.refusal); }};
+  if (context.is_long()) {
+    auto candidate = plan_stream(context);
+    auto plan = candidate ? write(std::move(*candidate), one_shard) : std::nullopt;
+    if (plan) answer.plan = std::make_shared<const ScatterPlan>(std::move(*plan));
+    if (!plan) answer.refusal = scatter_refusal("a statement of this size that is sorted, counted or put together", "Give its values as one array: WHERE key = ANY ($1).");
+    return answer;
+  }
   const bool home = binder.touched().home();  // only the finishing statement can read what the home shard alone has
   for (std::size_t i = home ? 2 : 0; i < std::size(strategies); ++i) {
     const Scratch scratch;

@@ -214,15 +214,23 @@ class StreamPlanner {
     if (!limits) return std::nullopt;
     candidate_.plan.limit = limits->limit;
     candidate_.plan.offset = limits->offset;
+    candidate_.plan.construct = arms_.size() == 1 ? "SELECT" : "UNION ALL";
+    if (context_.is_long()) return own_text();
     if (!(arms_.size() == 1 ? sort_one() : sort_several())) return std::nullopt;
     push_limit();
-    candidate_.plan.construct = arms_.size() == 1 ? "SELECT" : "UNION ALL";
+    name_no_locked_table();
     candidate_.shard = context_.draft(&top_);
     if (arms_.size() == 1 && !candidate_.plan.order.empty()) candidate_.otherwise = sort_on_home();
     return std::move(candidate_);
   }
 
  private:
+  // The shards run the text as it came, where nothing in it must be another.
+  std::optional<Candidate> own_text() {
+    if (top_.sortClause != nullptr || top_.limitCount != nullptr || top_.limitOffset != nullptr || !context_.time_calls().empty()) return std::nullopt;
+    return std::move(candidate_);
+  }
+
   void hide(SelectStmt& select, Node* value, std::size_t number) {
     ResTarget* target = pg::make_target(value, concat("weir_sort_", std::to_string(number)));
     List* targets = pg::make_list({});
@@ -313,6 +321,13 @@ class StreamPlanner {
     edits_.set(top_.limitOffset, static_cast<Node*>(nullptr));
     edits_.set(top_.limitCount, limited ? pg::make_param(kRowsMark) : nullptr);
     edits_.set(top_.limitOption, limited ? pg::kLimitCount : pg::kLimitDefault);
+  }
+
+  // Of one table no other could be meant; and the deparser loses the blank between OF and NOWAIT.
+  void name_no_locked_table() {
+    const pg::ListOf<> from(top_.fromClause);
+    if (from.size() != 1 || !pg::is(from[0], T_RangeVar)) return;
+    for (LockingClause* clause : pg::ListOf<LockingClause>(top_.lockingClause)) edits_.set(clause->lockedRels, static_cast<List*>(nullptr));
   }
 
   const ScatterContext& context_;

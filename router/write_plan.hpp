@@ -54,7 +54,7 @@ struct WritePlan {
   enum class Kind : std::uint8_t { each, rows, same, schema, one_by_one };
   Kind kind = Kind::each;
 
-  TextTemplate text;               // not of `rows`. Empty: the client's own text
+  TextTemplate text;               // not of `rows`. Empty: the client's own text; never of an EXPLAIN, whose prefix no text here has
   TextTemplate head, tail;         // rows: what stands before the first row and behind the last one
   std::vector<TextTemplate> rows;  // rows: "(1, 'a')"
 

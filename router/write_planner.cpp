@@ -42,27 +42,29 @@ class WritePlanner {
   std::optional<Error> run() {
     if (auto error = against_shape()) return error;
     relation_ = binder_.write_targets().front().relation;
-    returning_ = insert_ != nullptr ? insert_->returningList : update_ != nullptr ? update_->returningList : delete_->returningList;
+    returning_ = insert_ != nullptr ? insert_->returningList : update_ != nullptr ? update_->returningList : delete_ != nullptr ? delete_->returningList : nullptr;
     const bool reference = relation_->placement == Placement::reference;
+    find_begin();
     if (!reference) context_.let_rows_differ();
     if (auto error = context_.look_at_nodes()) return error;
     if (!shards_agree(context_))
       return refusal("a write with a subquery that may have another answer on each shard (LIMIT, an aggregate that depends on the order of rows)",
                      "Run it first, and give its result as parameters.");
     if (auto error = fix_times()) return error;
+    if (merge_ != nullptr) return merge();
     return reference ? same() : insert_ != nullptr ? insert() : each();
   }
 
   WritePlan take() { return std::move(plan_); }
-  [[nodiscard]] std::string_view construct() const { return insert_ != nullptr ? "INSERT" : update_ != nullptr ? "UPDATE" : "DELETE"; }
+  [[nodiscard]] std::string_view construct() const { return insert_ != nullptr ? "INSERT" : update_ != nullptr ? "UPDATE" : delete_ != nullptr ? "DELETE" : "MERGE"; }
 
  private:
   std::optional<Error> against_shape() {
     insert_ = pg::as<InsertStmt>(stmt_, T_InsertStmt);
     update_ = pg::as<UpdateStmt>(stmt_, T_UpdateStmt);
     delete_ = pg::as<DeleteStmt>(stmt_, T_DeleteStmt);
-    if (pg::is(stmt_, T_MergeStmt)) return refusal("MERGE over several shards", "Use INSERT ... ON CONFLICT, UPDATE or DELETE.");
-    if (insert_ == nullptr && update_ == nullptr && delete_ == nullptr)
+    merge_ = pg::as<MergeStmt>(stmt_, T_MergeStmt);
+    if (insert_ == nullptr && update_ == nullptr && delete_ == nullptr && merge_ == nullptr)
       return refusal("a write in a WITH query that needs several shards", "Send it as a statement of its own, and read what it RETURNs.");
     if (binder_.write_targets().size() != 1)
       return refusal("a statement of several writes that needs several shards", "Send each write as a statement of its own, in one transaction.");
@@ -133,7 +135,7 @@ class WritePlanner {
   std::optional<Error> each() {
     const ShardedItem* target = target_item();
     if (target == nullptr) return refusal("this write over several shards", std::string(kByKey));
-    const std::vector<bool> reached = binder_.graph().reachable(target->key);
+    const std::vector<bool> reached = binder_.graph().reachable(anchor_ != nullptr ? anchor_->key : target->key);
     for (const ShardedItem& item : binder_.sharded_items())
       if (!reached[static_cast<std::size_t>(item.key)])
         return refusal(concat(construct(), " of ", relation_->qualified(), " over several shards that reads ", item.relation->qualified(),
@@ -143,9 +145,56 @@ class WritePlanner {
     return take_text();
   }
 
+  // Matched rows are those of one key. What is inserted must be found, or not, and put in where its source is.
+  std::optional<Error> merge() {
+    const auto& items = binder_.sharded_items();
+    const auto source = std::find_if(items.begin(), items.end(), [&](const ShardedItem& i) { return reinterpret_cast<const Node*>(i.var) == merge_->sourceRelation; });
+    for (const MergeWhenClause* clause : pg::ListOf<MergeWhenClause>(merge_->mergeWhenClauses)) {
+      if (clause->commandType != CMD_INSERT) continue;
+      if (source == items.end() || !inserts_key_of(*clause, *source))
+        return refusal(concat("MERGE into ", relation_->qualified(), " over several shards that inserts rows which are not made of rows of a sharded table with the same key"),
+                       "Merge a table whose sharding key becomes the key; or use INSERT ... ON CONFLICT.");
+      if (auto error = against_sequences(inserted_columns(*clause))) return error;
+      anchor_ = &*source;
+    }
+    if (relation_->placement != Placement::sharded) return refusal(concat("MERGE into reference table ", relation_->qualified()), "Use INSERT ... ON CONFLICT, UPDATE or DELETE.");
+    return each();
+  }
+
+  [[nodiscard]] std::vector<int> inserted_columns(const MergeWhenClause& clause) const {
+    std::vector<int> columns;
+    for (const ResTarget* column : pg::ListOf<ResTarget>(clause.targetList)) columns.push_back(relation_->column_index(pg::text(column->name)));
+    const std::size_t values = pg::ListOf<>(clause.values).size();
+    for (std::size_t i = 0; clause.targetList == nullptr && i < values; ++i) columns.push_back(static_cast<int>(i));
+    return columns;
+  }
+
+  [[nodiscard]] bool inserts_key_of(const MergeWhenClause& clause, const ShardedItem& source) const {
+    const auto columns = inserted_columns(clause);
+    const pg::ListOf<> values(clause.values);
+    for (std::size_t i = 0; i < columns.size() && i < values.size(); ++i)
+      if (columns[i] == relation_->key_column) return is_key(values[i], {&source}, context_);
+    return false;
+  }
+
   std::optional<Error> take_text() {
-    if (text_.is_changed()) plan_.text = text_.whole();
+    if (text_.is_changed() || explained_) plan_.text = text_.part(begin_, input_.sql.size());
     return std::nullopt;
+  }
+
+  // Behind EXPLAIN and its options, which are in parentheses or are other words.
+  void find_begin() {
+    const auto& tokens = text_.tokens();
+    std::size_t depth = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i].kind == TokenKind::open) ++depth;
+      if (tokens[i].kind == TokenKind::close) --depth;
+      const bool begins = text_.is_word(i, "insert") || text_.is_word(i, "update") || text_.is_word(i, "delete") || text_.is_word(i, "merge") || text_.is_word(i, "with");
+      if (depth > 0 || !begins) continue;
+      explained_ = i > 0;
+      begin_ = explained_ ? tokens[i].begin() : 0;
+      return;
+    }
   }
 
   std::optional<Error> insert() {
@@ -207,7 +256,7 @@ class WritePlanner {
       return refusal("INSERT whose rows cannot be told apart in its text", "Write VALUES (...), (...) plainly.");
     const auto& tokens = text_.tokens();
     plan_.kind = WritePlan::Kind::rows;
-    plan_.head = text_.part(0, tokens[rows->front().open].begin());
+    plan_.head = text_.part(begin_, tokens[rows->front().open].begin());
     for (const RowSpan& row : *rows) plan_.rows.push_back(text_.part(tokens[row.open].begin(), tokens[row.close].end()));
     plan_.tail = text_.part(tokens[rows->back().close].end(), input_.sql.size());
     return std::nullopt;
@@ -362,8 +411,12 @@ class WritePlanner {
   InsertStmt* insert_ = nullptr;
   UpdateStmt* update_ = nullptr;
   DeleteStmt* delete_ = nullptr;
+  MergeStmt* merge_ = nullptr;
+  const ShardedItem* anchor_ = nullptr;   // of a MERGE that inserts: what its new rows are made of; else the target is
   const Relation* relation_ = nullptr;
   const List* returning_ = nullptr;
+  std::size_t begin_ = 0;     // of what the shards run, in the text
+  bool explained_ = false;
   WritePlan plan_;
 };
 

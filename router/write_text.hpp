@@ -39,7 +39,6 @@ class TextParts {
 
   [[nodiscard]] bool is_changed() const { return !exchanges_.empty(); }
   [[nodiscard]] TextTemplate part(std::size_t begin, std::size_t end) const;
-  [[nodiscard]] TextTemplate whole() const { return part(0, input_.sql.size()); }
 
  private:
   struct Exchange {

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "schema/key.hpp"
 
@@ -23,6 +25,8 @@ struct Options {
   std::string encoding;         // ENCODING, lower case without punctuation ("utf8"); empty: client_encoding
   bool force_not_null = false;  // FORCE_NOT_NULL, FORCE_NULL: of the sharding key's column
   bool force_null = false;
+  bool force_quote_all = false;          // csv, TO
+  std::vector<std::string> force_quote;  // by name
 };
 
 struct CopyPlan {
@@ -30,6 +34,7 @@ struct CopyPlan {
     split,        // FROM: each row goes to the shard of its key
     every_shard,  // FROM, a reference table: every shard gets every row
     out,          // TO: the rows of every shard, in any order
+    query,        // TO, of a query whose rows are merged or finished: query_of() is run as a SELECT, and RowWriter writes its rows
   };
   Way way = Way::split;
   Options options;
@@ -46,5 +51,8 @@ struct CopyPlan {
   bool not_null = false;        // the server refuses a NULL key itself
   bool has_triggers = false;    // it may write where it gets no row
 };
+
+// The query of COPY (query) TO. Empty: the text cannot be cut into tokens.
+[[nodiscard]] std::string_view query_of(std::string_view sql);
 
 }  // namespace weir::router::copy

@@ -137,11 +137,19 @@ class Grammar:
                 ("row of keys", lambda: f"({a}, 1) = ({v()}, 1)"), ("key = coalesce", lambda: f"{a} = coalesce(NULL, {v()})")]
         if kind in ("int4", "int8"):
             ways += [("key as text", lambda: f"{a} = '42'"), ("key as numeric", lambda: f"{a} = 42.0"), ("key as int8", lambda: f"{a} = 42::bigint"), ("negative key", lambda: f"{a} = -7"),
-                     ("key as int2", lambda: f"{a} = 1::smallint"), ("key as float", lambda: f"{a} = 42::float8"), ("key computed", lambda: f"{a} = 40 + 2"), ("key computed", lambda: f"{a} + 0 = {v()}"),
+                     ("key as int2", lambda: f"{a} = 1::smallint"), ("key as float", lambda: f"{a} = 42::float8"), ("key computed", lambda: f"{a} = 40 + 2"), ("key computed", lambda: f"{a} = {self.computed_key(table)}"), ("key computed", lambda: f"{a} + 0 = {v()}"),
                      ("key cast", lambda: f"{a}::text = '42'"), ("key as numeric", lambda: f"{a} = 42.5")]
         name, way = self.random.choice(ways)
         self.is_(name)
         return way()
+
+    def computed_key(self, table):
+        """Arithmetic whose value may be a key of the table's, or an error."""
+        kind, own = table.column(table.key).type, self.key_value(table)
+        small = lambda: self.mark("int4", self.random.randint(-3, 9))
+        return self.random.choice([f"{self.random.randint(50, 90)} + {self.random.randint(0, 9)}", f"({own}::{kind} + {small()}) - {small()}", f"{own}::{kind} % 97", f"abs({own}::{kind})", f"-(-({own}::{kind}))",
+                                   f"{small()} * 3 + 1", f"mod({own}::{kind}, 50::{kind})", f"{own}::{kind} / {small()}", f"({small()}::int2 + {small()})::{kind}", f"abs({self.random.randint(-9, 9)}) - 2",
+                                   f"{small()}::int8 * 1000000000", f"nullif({own}::{kind}, 3) + 0"])
 
     def subquery_condition(self, scope):
         table = self.world.table(self.random.choice(SHARDED))

@@ -254,7 +254,14 @@ class SelectGrammar(Grammar):
     def locking(self):
         self.is_("FOR UPDATE")
         scope = [("a", self.world.table(self.random.choice(SHARDED)))]
-        return f"SELECT {self.unique(scope)[0]} FROM {scope[0][1].name} a{self.where(scope)} FOR {self.random.choice(['UPDATE', 'SHARE', 'NO KEY UPDATE'])}", ANY_ORDER
+        source = f"{scope[0][1].name} a"
+        if self.chance(0.3):
+            scope, source = self.join(scope[0][1])
+        how = self.random.choice(["UPDATE", "SHARE", "NO KEY UPDATE", "KEY SHARE"]) + self.random.choice(["", "", " OF a"]) + self.random.choice(["", "", " NOWAIT", " SKIP LOCKED"])
+        text = f"SELECT {self.targets(scope)} FROM {source}{self.where(scope)}"
+        if self.chance(0.5):
+            return f"{text} FOR {how}", ANY_ORDER
+        return f"{text} ORDER BY {self.total_order(scope)}{self.limit()} FOR {how}", AS_IT_CAME
 
     def wrong(self):
         """Errors are PostgreSQL's own."""

@@ -38,7 +38,7 @@ class WriteGrammar(SelectGrammar):
             way = self.random.choice(["value"] * 8 + ["cast", "expression", "text"])
             if way == "expression" and column.type in ("int4", "int8"):
                 self.is_("INSERT key computed")
-                return f"{self.random.randint(50, 90)} + {self.random.randint(0, 9)}"
+                return self.computed_key(table)
             return f"{key}::{column.type}" if way == "cast" else key
         if column.name == "n":
             return self.mark("int4", self.random.randint(0, 40))
@@ -196,6 +196,8 @@ class WriteGrammar(SelectGrammar):
         table = self.written()
         if self.chance(0.5):
             self.is_("COPY TO")
+            if self.chance(0.6):
+                return self.copy_of_query()
             what = self.random.choice([table.name, f"(SELECT * FROM {table.name} a{self.where([('a', table)])})"])
             return Statement(f"COPY {what} TO STDOUT{self.random.choice(['', ' WITH (FORMAT csv)'])}", self.values, {"COPY", *self.constructs})
         self.is_("COPY FROM")
@@ -206,6 +208,14 @@ class WriteGrammar(SelectGrammar):
                  "\t".join(v.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") if v is not None else "\\N" for v in row) for row in rows)
         text = f"COPY {table.name} ({', '.join(c.name for c in columns)}) FROM STDIN{' WITH (FORMAT csv)' if csv else ''}"
         return Statement(text, self.values, {"COPY", *self.constructs}, writes=True, copy_data="".join(line + "\n" for line in lines))
+
+    def copy_of_query(self):
+        """Sorted, counted or put together: what is copied is the query's answer, in its order."""
+        self.is_("COPY of a query")
+        query, order = self.one(self.rows, self.rows, self.groups, self.aggregates, self.distinct, self.sets)
+        options = ["", "", " CSV", " CSV HEADER", " WITH (FORMAT csv, FORCE_QUOTE *, NULL 'none')", " WITH (DELIMITER '|', NULL '')", " WITH (HEADER)", " WITH (FORMAT csv, DELIMITER ';', QUOTE '@', ESCAPE '!')"]
+        # Of the binary format the header comes with the first row.
+        return Statement(f"COPY ({query}) TO STDOUT{self.random.choice([*options, ' WITH (FORMAT binary)'] if order == AS_IT_CAME else options)}", self.values, {"COPY", *self.constructs}, order)
 
     def copied(self, table, column):
         if column.name == table.key:

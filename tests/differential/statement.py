@@ -62,7 +62,7 @@ def _same_result(here, there, order):
         # In a failed transaction PostgreSQL reads the text first; Weir may say at once that the transaction has failed.
         return here[1] == "25P02" and there[1] == "42601"
     if here[0] == "copy":
-        return sorted(here[1]) == sorted(there[1])
+        return here[1] == there[1] if order == AS_IT_CAME else sorted(here[1]) == sorted(there[1])
     if here[0] == "done":
         return here == there
     if here[1] != there[1] or here[3] != there[3]:

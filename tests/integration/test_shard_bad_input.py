@@ -123,6 +123,15 @@ def test_a_long_or_deep_statement_is_answered_or_refused(weir, client, plain, ke
     print(f"{what}: {simple}, {extended}")
 
 
+def test_a_hundred_thousand_keys_are_answered(weir, client, plain, keys):
+    for what in ("IN of 100,000 keys", "NOT IN of 100,000 keys", "ANY of 100,000 keys", "UPDATE of IN of 100,000 keys", "DELETE of IN of 100,000 keys", "a 1 MB literal, all shards"):
+        sql = LONG[what](keys)
+        assert same_or_refused(weir, client, plain, query(sql)) == "same", what
+        assert same_or_refused(weir, client, plain, parse(sql), bind(), describe(), execute(), sync()) == "same", what
+    for sql in ("SELECT id FROM users WHERE id = ANY ($1) ORDER BY name, id LIMIT 3", "SELECT count(*), max(name) FROM users WHERE id = ANY ($1)"):
+        assert same_or_refused(weir, client, plain, parse(sql), bind("{" + in_list(MANY, keys) + "}"), describe(), execute(), sync()) == "same", sql
+
+
 def test_parameters_as_many_as_there_may_be(weir, client, plain, keys):
     marks = ", ".join(f"${i}" for i in range(1, 65_536))
     values = [*map(str, keys), *map(str, range(10**6, 10**6 + 65_535 - len(keys)))]

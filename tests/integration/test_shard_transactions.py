@@ -576,6 +576,90 @@ def test_the_clients_own_lock_timeout_stands(proxy, keys, pair):
         assert everywhere(cursor, "lock_timeout", keys) == ["5s"] * 4
 
 
+# --- row locks over shards
+
+
+def test_for_update_over_all_shards_locks_every_row_it_gives(proxy, clusters, keys, pair):
+    every = sorted(k for shard in keys for k in shard)
+    with connected(proxy) as (_, cursor), connected(proxy) as (_, other):
+        for how in ("FOR UPDATE", "FOR NO KEY UPDATE", "FOR UPDATE OF u NOWAIT"):
+            cursor.execute("BEGIN")
+            cursor.execute(f"SELECT u.id FROM users u WHERE name = '{AMOUNT}' ORDER BY name, id DESC {how}")
+            assert [row[0] for row in cursor.fetchall()] == every[::-1]
+            for key in every:
+                with pytest.raises(psycopg2.errors.LockNotAvailable):
+                    other.execute(f"SELECT 1 FROM users WHERE id = {key} FOR UPDATE NOWAIT")
+            other.execute("SELECT id FROM users FOR UPDATE SKIP LOCKED")
+            assert other.fetchall() == []
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                other.execute("SELECT id FROM users FOR SHARE NOWAIT")
+            cursor.execute("COMMIT")
+            other.execute("SELECT id FROM users FOR UPDATE SKIP LOCKED")
+            assert sorted(row[0] for row in other.fetchall()) == every
+
+
+def test_skip_locked_gives_the_rows_of_all_shards_that_are_free(proxy, clusters, keys, pair):
+    every = sorted(k for shard in keys for k in shard)
+    with connected(proxy) as (_, cursor), connected(proxy) as (_, other):
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT 1 FROM users WHERE id IN ({pair['a']}, {pair['c']}) FOR UPDATE")
+        other.execute("SELECT id FROM users ORDER BY id FOR UPDATE SKIP LOCKED")
+        assert [row[0] for row in other.fetchall()] == [k for k in every if k not in (pair["a"], pair["c"])]
+        for how in ("SKIP LOCKED", "NOWAIT"):   # each shard would lock a row, and others miss three of them
+            with pytest.raises(psycopg2.errors.FeatureNotSupported):
+                other.execute(f"SELECT id FROM users ORDER BY id LIMIT 1 FOR UPDATE {how}")
+        cursor.execute("ROLLBACK")
+
+
+def test_for_update_sees_what_it_waited_for(proxy, clusters, keys, pair):
+    with connected(proxy) as (_, cursor), connected(proxy) as (_, other):
+        cursor.execute("BEGIN")
+        cursor.execute(add(pair["b"], 5))
+        found = []
+
+        def lock():
+            other.execute(f"SELECT name FROM users WHERE id IN ({pair['a']}, {pair['b']}) AND name::int > 0 ORDER BY name::int FOR UPDATE")
+            found.extend(other.fetchall())
+
+        waiting = threading.Thread(target=lock)
+        waiting.start()
+        harness.wait_for(lambda: "1" in clusters.everywhere("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), "the lock to be waited for")
+        cursor.execute("COMMIT")
+        waiting.join(20)
+        assert found == [(str(AMOUNT),), (str(AMOUNT + 5),)]
+
+
+def test_a_limit_of_many_rows_does_not_fail_the_transaction(proxy, clusters, keys, pair):
+    """What the other shards still send of it is dropped: a cancel would fail their part of the transaction."""
+    wide = "repeat('x', 100000)"
+    with connected(proxy) as (_, cursor):
+        cursor.execute(f"INSERT INTO orders (user_id, id, product, amount) SELECT u.id, g, {wide}, 1 FROM users u, generate_series(1, 40) g")
+        try:
+            cursor.execute("BEGIN")
+            cursor.execute(f"SELECT 1 FROM users WHERE id IN ({pair['a']}, {pair['b']}, {pair['c']}, {pair['d']}) FOR UPDATE")
+            cursor.execute("SELECT product, user_id, id FROM orders ORDER BY user_id, id LIMIT 40")
+            assert len(cursor.fetchall()) == 40
+            for key in ("a", "b", "c", "d"):
+                cursor.execute(add(pair[key], 1))
+            cursor.execute("COMMIT")
+            assert cursor.statusmessage == "COMMIT"
+        finally:
+            cursor.execute("ROLLBACK")
+            cursor.execute("DELETE FROM orders")
+    moved(clusters, keys, by={pair[k]: 1 for k in ("a", "b", "c", "d")})
+
+
+def test_locks_of_many_shards_in_a_transaction_that_writes_are_kept_until_its_commit(proxy, clusters, keys, pair):
+    with connected(proxy) as (_, cursor):
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT id FROM users FOR SHARE")
+        assert len(cursor.fetchall()) == sum(map(len, keys))
+        cursor.execute(add(pair["a"], 7))
+        cursor.execute("COMMIT")
+        assert cursor.statusmessage == "COMMIT"
+    moved(clusters, keys, by={pair["a"]: 7})
+
+
 # --- its life
 
 

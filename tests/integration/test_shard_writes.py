@@ -98,6 +98,8 @@ def test_an_error_on_one_shard_undoes_all(twin, keys):
 def test_a_key_that_is_null_or_unreadable_is_refused(twin, keys):
     twin.refused(f"INSERT INTO users (id, name) VALUES ({keys[0][0] + 100000}, 'x'), (NULL, 'y')")
     twin.refused("INSERT INTO users (id, name) VALUES (1000001, 'x'), ((random() * 10)::int, 'y')")
+    twin.refused("INSERT INTO users (id, name) VALUES (9223372036854775807 + 1, 'x')")
+    twin.refused("INSERT INTO users (id, name) VALUES (2147483647 + 1, 'x')")
 
 
 def test_insert_select_of_the_same_key(twin):
@@ -238,3 +240,56 @@ REFUSED = [
 @pytest.mark.parametrize("sql", REFUSED)
 def test_what_might_come_out_otherwise_is_refused(twin, sql):
     twin.refused(sql)
+
+
+# --- keys that are computed
+
+
+def test_computed_keys_are_where_the_server_would_look_for_them(twin, keys):
+    first = 500_000
+    sums = ["{} + 0", "{}::bigint % 1000000", "abs(-{})", "-(-{})", "({} - 7) + 7", "{} * 2 / 2", "'{}'::bigint + 0", "mod({}, 1000000)", "{}::int4 + 0::int2"]
+    for n, expression in enumerate(sums):
+        k = first + 10 * n
+        rows = ", ".join(f"({expression.format(k + i)}, 'computed')" for i in range(6))
+        twin.same(f"INSERT INTO users (id, name) VALUES {rows}")
+        for i in range(3):
+            twin.same(f"SELECT id, name FROM users WHERE id = {expression.format(k + i)}")
+        twin.same(f"UPDATE users SET name = 'one' WHERE id = {expression.format(k)}")
+        twin.same(f"DELETE FROM users WHERE id IN ({expression.format(k + 1)}, {k + 2})")
+    twin.check_all_rows()
+    twin.same("DELETE FROM users WHERE id >= 500000 AND id < 600000")
+
+
+def test_computed_keys_of_parameters(weir, clusters):
+    with psycopg.connect(weir.dsn(), autocommit=True) as connection:
+        for binary in (False, True):
+            cursor = connection.cursor(binary=binary)
+            for n in range(12):   # prepared from the fifth on
+                k = 700_000 + n + 100 * binary
+                cursor.execute("INSERT INTO users (id, name) VALUES (%s::bigint %% 1000000 + %s::int4, 'p')", (k, 1))
+                assert cursor.execute("SELECT id FROM users WHERE id = %s::int8 + 1", (k,)).fetchall() == [(k + 1,)]
+        found = {int(k): shard for shard in range(len(clusters.shards)) for k in clusters.psql("SELECT id FROM users WHERE name = 'p'", shard=shard).split()}
+        assert len(found) == 24 and found == sharded.shards_of(clusters, found)
+        connection.execute("DELETE FROM users WHERE name = 'p'")
+
+
+# --- MERGE
+
+
+def test_merge_of_tables_with_equal_keys(twin, keys):
+    every = [k for shard in keys for k in shard]
+    twin.same("INSERT INTO users (id, name) VALUES " + ", ".join(f"({600_000 + i}, 'merged')" for i in range(8)))
+    for sql in (
+            "MERGE INTO orders o USING users u ON o.user_id = u.id AND o.id = 1 WHEN MATCHED AND u.name <> 'x' THEN UPDATE SET product = u.name WHEN NOT MATCHED THEN INSERT (user_id, id, product) VALUES (u.id, 1, 'new')",
+            "MERGE INTO orders USING users ON users.id = orders.user_id WHEN NOT MATCHED THEN DO NOTHING WHEN MATCHED AND orders.id = 2 THEN DELETE",
+            f"MERGE INTO users u USING (SELECT {every[0]} AS id) s ON u.id = s.id WHEN MATCHED THEN UPDATE SET email = 'm'",
+            "MERGE INTO users u USING countries c ON u.name = c.code WHEN MATCHED THEN DELETE",
+            f"MERGE INTO orders o USING users u ON o.user_id = u.id AND u.id = {every[1]} AND o.id = 1 WHEN MATCHED THEN UPDATE SET product = 'one'",
+            f"MERGE INTO users u USING (VALUES ('v')) v (name) ON u.id = {every[2]} WHEN MATCHED THEN UPDATE SET name = v.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES ({every[2]}, 'n')",
+            "MERGE INTO users u USING (VALUES ('v')) v (name) ON u.id = 600100 WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id, name) VALUES (600100, v.name)"):
+        twin.same(sql)
+        twin.check_all_rows()
+    twin.refused("MERGE INTO orders o USING users u ON o.user_id = u.id WHEN MATCHED THEN UPDATE SET user_id = 1")
+    twin.refused("MERGE INTO orders o USING users u ON o.id = u.id WHEN NOT MATCHED THEN INSERT (user_id, id, product) VALUES (u.id, 5, 'x')")
+    twin.same("DELETE FROM orders WHERE user_id >= 600000")
+    twin.same("DELETE FROM users WHERE id >= 600000")

@@ -49,6 +49,8 @@ inline std::string shown(const KeySource& source, std::string_view sql, const st
       return source.value->str();
     case KeySource::Kind::null:
       return "null";
+    case KeySource::Kind::computed:
+      return "computed";
   }
   return "?";
 }

@@ -29,8 +29,8 @@ TEST(Explain, OfSeveralShardsIsPlannedAsItsStatement) {
 }
 
 TEST(Explain, OfWritesAndInOtherFormatsIsRefused) {
-  for (const char* sql : {"EXPLAIN UPDATE orders SET status = 'x'", "EXPLAIN ANALYZE DELETE FROM orders", "EXPLAIN (FORMAT XML) SELECT * FROM orders",
-                          "EXPLAIN (FORMAT YAML) SELECT * FROM orders", "EXPLAIN ANALYZE SELECT * FROM orders FOR UPDATE"})
+  for (const char* sql : {"EXPLAIN (FORMAT XML) DELETE FROM orders", "EXPLAIN UPDATE orders SET user_id = 1", "EXPLAIN (FORMAT XML) SELECT * FROM orders",
+                          "EXPLAIN (FORMAT YAML) SELECT * FROM orders"})
     EXPECT_EQ(plan_of(sql).target, Target::refused) << sql;
   EXPECT_EQ(plan_of("EXPLAIN (FORMAT XML) SELECT * FROM orders WHERE user_id IN (1, 2)").scatter, nullptr);
 }

@@ -1,11 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/strings.hpp"
 #include "router/array_elements.hpp"
+#include "router/key_expression.hpp"
 #include "router/lexer.hpp"
 #include "router/literal_value.hpp"
 #include "router/plan.hpp"
@@ -243,6 +246,48 @@ TEST(Resolve, ReadsTextArraysWithEscapes) {
   EXPECT_EQ(shard(of("{\"NULL\"}")), map.shard_of(KeyValue(std::string("NULL"))));
   for (const char* bad : {"{a,}", "{,a}", "{a, ,b}"}) expect_refused(of(bad), "public.orders", "$1");
   expect_refused(of("{NULL}"), "public.orders");  // array_nulls = off would make it a text
+}
+
+using Kind = KeyExpression::Kind;
+
+std::shared_ptr<const KeyExpression> number(std::int64_t value, KeyType type) {
+  KeyExpression made;
+  made.type = type;
+  made.leaf.kind = KeySource::Kind::fixed;
+  made.leaf.type = type;
+  made.leaf.value = KeyValue(value);
+  return std::make_shared<const KeyExpression>(std::move(made));
+}
+
+std::string computed(Kind kind, KeyType type, std::int64_t a, std::int64_t b = 0) {
+  KeyExpression made;
+  made.kind = kind;
+  made.type = type;
+  made.left = number(a, type);
+  if (kind != Kind::negate && kind != Kind::absolute && kind != Kind::cast) made.right = number(b, type);
+  const KeyResult result = evaluate(made, [](const KeySource& leaf) { return KeyResult{KeyResult::State::value, leaf.value->integer()}; });
+  return result.state == KeyResult::State::value ? std::to_string(result.value) : "unknown";
+}
+
+TEST(KeyExpression, OverflowsWhereTheServersTypeDoes) {
+  constexpr std::int64_t kLeast8 = std::numeric_limits<std::int64_t>::min(), kMost8 = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(computed(Kind::add, KeyType::int4, 2147483647, 1), "unknown");
+  EXPECT_EQ(computed(Kind::add, KeyType::int8, 2147483647, 1), "2147483648");
+  EXPECT_EQ(computed(Kind::add, KeyType::int2, 32767, 1), "unknown");
+  EXPECT_EQ(computed(Kind::multiply, KeyType::int8, kMost8, 2), "unknown");
+  EXPECT_EQ(computed(Kind::subtract, KeyType::int8, kLeast8, 1), "unknown");
+  EXPECT_EQ(computed(Kind::negate, KeyType::int8, kLeast8), "unknown");
+  EXPECT_EQ(computed(Kind::absolute, KeyType::int4, -2147483648LL), "unknown");
+  EXPECT_EQ(computed(Kind::divide, KeyType::int8, kLeast8, -1), "unknown");
+  EXPECT_EQ(computed(Kind::cast, KeyType::int2, 40000), "unknown");
+}
+
+TEST(KeyExpression, DividesTowardsZeroAndNeverByIt) {
+  EXPECT_EQ(computed(Kind::divide, KeyType::int4, -7, 2), "-3");
+  EXPECT_EQ(computed(Kind::modulo, KeyType::int4, -7, 2), "-1");
+  EXPECT_EQ(computed(Kind::modulo, KeyType::int8, std::numeric_limits<std::int64_t>::min(), -1), "0");
+  EXPECT_EQ(computed(Kind::divide, KeyType::int4, 1, 0), "unknown");
+  EXPECT_EQ(computed(Kind::modulo, KeyType::int4, 1, 0), "unknown");
 }
 
 TEST(Resolve, NullsBindToAnyShard) {

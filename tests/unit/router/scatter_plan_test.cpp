@@ -87,7 +87,8 @@ TEST(ScatterPlan, WhatIsNotCertainIsRefused) {
   refused("SELECT random(), id FROM orders", "random()");
   refused("SELECT id FROM orders TABLESAMPLE system (10)", "TABLESAMPLE");
   refused("SELECT ctid, id FROM orders", "ctid");
-  refused("SELECT id FROM orders FOR UPDATE", "nothing binds");
+  refused("SELECT id FROM (SELECT id FROM orders FOR UPDATE) o", "FOR UPDATE / SHARE in a subquery");
+  refused("SELECT id FROM orders LIMIT 1 FOR UPDATE SKIP LOCKED", "SKIP LOCKED");
   refused("SELECT current_user, id FROM orders", "CURRENT_USER");
   refused("SELECT version(), id FROM orders", "version()");
   refused("SELECT id FROM orders WHERE status = 'orders'::regclass::text", "regclass");
