@@ -96,7 +96,10 @@ class Connection:
             send()
             results = []
             while (result := self.pg.get_result()) is not None:
-                results.append(self._told(result, copy_data))
+                told = self._told(result, copy_data)
+                if told and told[0] == "error" and results and results[-1] and results[-1][0] == "copy":
+                    results.pop()   # how many rows came before it is nobody's promise; libpq forgets those of a SELECT
+                results.append(told)
         except Exception as error:   # psycopg's own classes differ between its releases
             raise Lost(f"{error}") from error
         if self.pg.status != pq.ConnStatus.OK:
