@@ -75,12 +75,16 @@ void RouteSettings::rollback() {
 
 const std::string& RouteSettings::value(std::string_view name) const { return current_.at(place_of(name)).now(); }
 
-void RouteSettings::changed() {
+std::string RouteSettings::words_of(const State& state) {
   router::Hint hint;
-  hint.shard = current_[0].now();
-  if (!current_[1].now().empty()) hint.key = current_[1].now();
-  hint.primary = !current_[2].now().empty();
-  hints_ = router::words_of(hint);
+  hint.shard = state[0].now();
+  if (!state[1].now().empty()) hint.key = state[1].now();
+  hint.primary = !state[2].now().empty();
+  return router::words_of(hint);
+}
+
+void RouteSettings::changed() {
+  hints_ = words_of(current_);
   ++version_;
 }
 

@@ -32,6 +32,8 @@ class RouteSettings {
   [[nodiscard]] const std::string& value(std::string_view name) const;
   // All of them, as router::SessionContext wants them; empty: nothing is set.
   [[nodiscard]] const std::string& hints() const { return hints_; }
+  // What RESET ALL makes of them.
+  [[nodiscard]] std::string startup_hints() const { return words_of(startup_); }
   // Another one whenever hints() may have changed; never 0.
   [[nodiscard]] std::uint64_t version() const { return version_; }
 
@@ -47,6 +49,7 @@ class RouteSettings {
     State state;
   };
 
+  [[nodiscard]] static std::string words_of(const State& state);
   void changed();
   std::vector<Savepoint>::iterator find_savepoint(std::string_view name);
 

@@ -314,7 +314,7 @@ bool Scatter::needs_spread() const {
   const bool block = s_.transaction_ == Session::Transaction::held;
   if (block && (s_.set_locally_ || s_.work_->held.size() != 1 || !is_plain_begin(s_.work_->held.front()))) return true;
   return std::any_of(portals_.begin(), portals_.end(), [&](const Portal& portal) {
-    return portal.control || !only_reads(*portal.source->plan) || (block && portal.plan && uses_now(*portal.plan));
+    return portal.control || portal.source->plan->verb == Verb::listen || portal.source->plan->verb == Verb::unlisten || !only_reads(*portal.source->plan) || (block && portal.plan && uses_now(*portal.plan));
   });
 }
 
@@ -324,11 +324,15 @@ router::Arguments Scatter::arguments_of(const Portal& portal) const {
 }
 
 std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op) {
+  return make_source(sql, std::move(types), parse_op, s_.context());
+}
+
+std::shared_ptr<Scatter::Source> Scatter::make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op, const router::SessionContext& context) {
   auto source = std::make_shared<Source>();
   source->sql = sql;
   source->types = source->declared = std::move(types);
   source->parse_op = parse_op;
-  const router::Planned planned = s_.planner().plan(source->sql, source->types, s_.context());
+  const router::Planned planned = s_.planner().plan(source->sql, source->types, context);
   source->plan = planned.plan;
   source->literals.assign(planned.literals.begin(), planned.literals.end());
   sources_.push_back(source);

@@ -134,6 +134,7 @@ class Scatter {
   [[nodiscard]] bool read_copied_query(Portal& portal);
   [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
   [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
+  [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op, const router::SessionContext& context);
   [[nodiscard]] std::optional<Error> does_not_fit(const router::Plan& plan) const;
   [[nodiscard]] schema::ShardId shard_of_no_table() const;
   [[nodiscard]] bool needs_spread() const;
@@ -207,8 +208,9 @@ class Scatter {
   [[nodiscard]] bool may_be_answered(const Op& op) const;
   [[nodiscard]] bool may_run(Portal& portal);
   void note_left(ScatterLink& link, const router::Plan& plan);
-  void execute_local(const Portal& portal);
-  void send_to_all(std::string_view sql);
+  [[nodiscard]] net::Task<bool> execute_local(const Portal& portal);
+  [[nodiscard]] net::Task<bool> end_with(const Portal& portal);
+  void send_to_all(std::string_view sql, Step step);
 
   // --- what its columns are (scatter_described.cpp) ---
   [[nodiscard]] net::Task<bool> check(Source& source);

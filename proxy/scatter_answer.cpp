@@ -194,10 +194,7 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
     co_return false;
   }
   if (portal.control) co_return co_await execute_control(portal);
-  if (portal.local) {
-    execute_local(portal);
-    co_return true;
-  }
+  if (portal.local) co_return co_await execute_local(portal);
   const bool started = co_await start(portal);
   if (!started) co_return false;
   if (portal.source->plan->verb == Verb::empty) {
@@ -227,10 +224,8 @@ net::Task<bool> Scatter::execute(Portal& portal, std::uint32_t max_rows) {
   }
   const bool writes_apart = portal.plan && portal.plan->write && !explains;
   if (writes_apart && portal.state == Portal::State::done && portal.tag.empty() && !take_tags(portal)) co_return false;
-  if (s_.work_->ops[portal.op].type == 'Q' && &portal == &portals_.back()) {   // PostgreSQL says so when it is committed
-    const bool ended = co_await end_implicit();
-    if (!ended) co_return false;
-  }
+  const bool ended = co_await end_with(portal);
+  if (!ended) co_return false;
   if (portal.state == Portal::State::suspended) {
     portal.whole = false;
     wire::write_message(reply(), 's', kNothing);

@@ -81,11 +81,12 @@ net::Task<bool> Scatter::execute_control(Portal& portal) {
   co_return false;
 }
 
-void Scatter::send_to_all(std::string_view sql) {
+// `step`: control, a statement of the client's; begin, one of the proxy's own.
+void Scatter::send_to_all(std::string_view sql, Step step) {
   plain_text_ = true;
   for (ScatterLink& link : links()) {
     wire::write_query(link.out(), sql);
-    link.owe(Step::control);
+    link.owe(step);
     link.server().unnamed_statement = 0;
     link.begin_run();
     link.flush();
@@ -95,7 +96,7 @@ void Scatter::send_to_all(std::string_view sql) {
 // All must say the same.
 net::Task<bool> Scatter::tell_all(Portal& portal) {
   const router::Plan& plan = *portal.source->plan;
-  send_to_all(portal.source->sql);
+  send_to_all(portal.source->sql, Step::control);
   const bool settled = co_await settle(true);
   if (!settled) co_return false;
   const std::string tag = links().front().tag;
@@ -104,20 +105,18 @@ net::Task<bool> Scatter::tell_all(Portal& portal) {
     fail({sqlstate::kInternal, concat("shards answered \"", tag, "\" and \"", link.tag, "\" to one statement")});
     co_return false;
   }
-  if (s_.work_->ops[op_].plan->verb == Verb::multi)
-    s_.log_statement(plan, portal.source->sql);   // SET CONSTRAINTS in a string of several
-  else
-    s_.apply_verb(plan, s_.work_->ops[op_], tag);
+  s_.apply_verb(plan, portal.source->sql, tag);
   if (plan.verb == Verb::savepoint) s_.spread_->made_savepoint(plan.setting);
   if (plan.verb == Verb::release_savepoint) s_.spread_->released(plan.setting);
   if (plan.verb == Verb::rollback_to_savepoint) s_.spread_->rolled_back_to(plan.setting);
   if (const std::string lost = std::exchange(s_.work_->lost_by_reset, {}); !lost.empty()) {   // start-up settings, which RESET knows nothing of
-    send_to_all(lost);
+    send_to_all(lost, Step::begin);
     const bool told = co_await settle(true);
     if (!told) co_return false;
   }
-  wire::write_command_complete(reply(), tag);
-  co_return true;
+  const bool ended = co_await end_with(portal);
+  if (ended) wire::write_command_complete(reply(), tag);
+  co_return ended;
 }
 
 // set_config('search_path', ...) has run on one server of the transaction: the others are told, too.
@@ -134,7 +133,7 @@ net::Task<bool> Scatter::follow_path(const Portal& portal) {
   const std::string tag = std::exchange(tag_, {});
   const bool told = co_await settle(true);
   tag_ = tag;
-  if (told && op.text) s_.apply_verb(*portal.source->plan, op, tag);
+  if (told && op.text) s_.apply_verb(*portal.source->plan, *op.text, tag);
   co_return told;
 }
 
@@ -149,10 +148,13 @@ net::Task<bool> Scatter::roll_back_to(Portal& portal) {
   co_return true;
 }
 
-void Scatter::execute_local(const Portal& portal) {
+net::Task<bool> Scatter::execute_local(const Portal& portal) {
   confirm(kNone);
-  forward();
-  s_.answer_local_statement(*portal.source->plan, portal.source->sql);
+  ByteBuffer answer;
+  s_.answer_local_statement(*portal.source->plan, portal.source->sql, answer);
+  const bool ended = co_await end_with(portal);
+  if (ended) reply().append(answer.view());
+  co_return ended;
 }
 
 // ---- its end ----
@@ -162,6 +164,8 @@ net::Task<bool> Scatter::end_block(Portal& portal) {
   std::vector<std::string> next = plan.chain ? s_.held_characteristics() : std::vector<std::string>{};
   const bool read_only = s_.begin_read_only_;
   bool committed = false;
+  static_cast<void>(co_await settle(false));   // ROLLBACK TO has told them more; of a lost server the end itself speaks
+  if (closed_) co_return false;
   if (plan.verb == Verb::commit && s_.transaction_ != Session::Transaction::failed) {
     Spread::Outcome outcome = co_await s_.spread_->commit();
     s_.spread_.reset();
@@ -179,6 +183,12 @@ net::Task<bool> Scatter::end_block(Portal& portal) {
   }
   wire::write_command_complete(reply(), committed ? "COMMIT" : "ROLLBACK");
   co_return true;
+}
+
+// The last statement of a Query is complete when all of it is committed.
+net::Task<bool> Scatter::end_with(const Portal& portal) {
+  if (s_.work_->ops[portal.op].type != 'Q' || &portal != &portals_.back()) co_return true;
+  co_return co_await end_implicit();
 }
 
 // One Query, or everything up to a Sync, outside of a block.

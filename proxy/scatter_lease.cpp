@@ -11,6 +11,12 @@ namespace weir::proxy {
 namespace {
 constexpr Duration kCleanUpTime = std::chrono::seconds(5);
 constexpr int kReplicaTries = 3, kTries = 5;
+
+// The log, which tells a server such things, is a block's.
+Error changed_before_shard() {
+  return {sqlstate::kFeatureNotSupported, "a pipeline changed a setting, and then touches another shard than before, outside of a transaction block",
+          "Use BEGIN, or send a Sync between them."};
+}
 }  // namespace
 
 std::deque<ScatterLink>& Scatter::links() { return s_.spread_ ? s_.spread_->links() : links_; }
@@ -74,6 +80,7 @@ net::Task<Result<void>> Scatter::lease() {
   if (s_.transaction_ == Session::Transaction::failed && !revives()) co_return Result<void>{};
   for (const schema::ShardId shard : wanted_shards()) {
     if (s_.spread_ && s_.spread_->find(shard)) continue;
+    if (s_.spread_ && s_.spread_->implicit() && s_.settings_.reading() != s_.settings_.committed()) co_return changed_before_shard();
     const bool kept = s_.pinned_ && s_.pinned_shard_ == shard;
     pool::Server* server = kept ? s_.pinned_ : nullptr;
     if (!server) {

@@ -10,8 +10,10 @@ using router::Verb;
 
 bool Scatter::read_parts(std::size_t index, std::string_view sql) {
   const auto pieces = router::split_statements(sql);
+  Session::Reading reading{s_.context(), {}, {}, false};
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    auto source = make_source(pieces[i].in(sql), {}, kNone);
+    auto source = make_source(pieces[i].in(sql), {}, kNone, reading.context);
+    s_.read_on(reading, *source->plan, source->sql);
     source->shift = characters_in(sql.substr(0, pieces[i].offset));
     if (source->plan->verb == Verb::begin) {   // the first: against_part()
       begin_ = std::move(source);

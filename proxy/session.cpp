@@ -244,6 +244,7 @@ void Session::end_batch() {
   consume(scanned_);
   scanned_ = 0;
   work_->ops.clear();
+  work_->steps_in_text.clear();
   if (work_->ops.capacity() > kKeptOps) std::vector<Op>().swap(work_->ops);
   work_->decision = {};
   flush_after_ = false;

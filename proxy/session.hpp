@@ -187,7 +187,7 @@ class Session {
 
   // --- planning (session_plan.cpp) ---
   void plan_batch(BatchEnd& end);
-  void end_batch_behind(std::size_t index, BatchEnd& end);
+  bool end_batch_behind(std::size_t index, BatchEnd& end);
   [[nodiscard]] bool changes_schema_of_block(const router::Plan& plan) const;
   void plan_op(std::size_t index);
   [[nodiscard]] bool plan_is_stale() const;
@@ -210,6 +210,7 @@ class Session {
   void use_shard_of(const router::Plan& plan, const router::Arguments& arguments, schema::ShardId shard);
   void spread_out();
   [[nodiscard]] bool cut_at_boundary(std::size_t index, BatchEnd& end);
+  [[nodiscard]] bool changes_what_follows(const router::Plan& plan) const;
   void forget_plan();
   void refuse(Error error);
   void replan(PreparedStatement& statement);
@@ -248,8 +249,23 @@ class Session {
   [[nodiscard]] Result<void> start_own_setting(std::string_view name, std::string_view value);
 
   // --- strings of several statements (session_parts.cpp) ---
+  // How a statement of the string is read: SETs that stand before it count.
+  struct Reading {
+    router::SessionContext context;
+    std::string search_path, hints;   // context's, if one of them changed these
+    bool changed = false;
+  };
+  [[nodiscard]] std::optional<Error> against_set(const router::Plan& plan, std::string_view sql) const;
+  [[nodiscard]] std::optional<Error> against_steps(const router::Plan& plan, std::string_view sql) const;
   [[nodiscard]] bool may_run_in_parts(const router::Plan& plan) const;
-  [[nodiscard]] std::optional<Error> against_part(const router::Plan& plan, std::size_t index, std::size_t count, bool in_block) const;
+  [[nodiscard]] bool must_run_in_parts(const router::Plan& plan) const;
+  [[nodiscard]] static Error read_otherwise();
+  struct PartPlace {
+    std::size_t index, count;
+    bool in_block;
+  };
+  [[nodiscard]] std::optional<Error> against_part(const router::Plan& plan, std::string_view text, const Reading& reading, PartPlace at) const;
+  void read_on(Reading& reading, const router::Plan& plan, std::string_view text) const;
   void count_in_parts(std::string_view sql);
 
   // --- where statements go, or would go (session_routes.cpp) ---
@@ -277,12 +293,13 @@ class Session {
   [[nodiscard]] std::vector<std::string> held_characteristics() const;
   // --- the transaction's log (session_log.cpp) ---
   void log_statement(const router::Plan& plan, std::string sql);
+  void log_unknown();
   [[nodiscard]] std::size_t find_savepoint(std::string_view name) const;
   [[nodiscard]] bool log_is_whole() const;
   void answer_local_ops(std::size_t count);
   [[nodiscard]] std::size_t first_to_fail() const;
   void fail_on_server_at(Error error);
-  void answer_local_statement(const router::Plan& plan, std::string_view sql);
+  void answer_local_statement(const router::Plan& plan, std::string_view sql, ByteBuffer& out);
   [[nodiscard]] bool can_fail_in_place() const;
   [[nodiscard]] bool runs_something() const;
   [[nodiscard]] bool is_accepted_parse(const Op& op) const;
@@ -410,7 +427,6 @@ class Session {
   [[nodiscard]] std::optional<std::string> listening_encoding() const;
   [[nodiscard]] net::Task<Held<Error>> ask_hub(std::vector<std::string> channels, bool live, bool waits);
   void follow_channels(router::Verb verb, const std::string& name);
-  void follow_channels_of_text(const router::Plan& plan, std::uint32_t statement, std::string_view tag);
   void end_channels(bool committed);
   void settle_channels();
   net::Task<> take_over_channels(std::vector<std::string> found);
@@ -471,8 +487,11 @@ class Session {
   Outcome lost_server(bool may_retry);
   [[nodiscard]] bool spoke_of_the_batch() const;
   [[nodiscard]] const Op* completed_op() const;
-  [[nodiscard]] std::string text_of(const Op& op) const;
-  void apply_verb(const router::Plan& plan, const Op& op, std::string_view tag);
+  [[nodiscard]] std::string_view text_of(const Op& op) const;
+  [[nodiscard]] std::string_view text_of_step(const Op& op, std::size_t index);
+  void apply_step(const Op& op, std::size_t index, std::string_view tag);
+  // `text` only where the log or the settings need it.
+  void apply_verb(const router::Plan& plan, std::string_view text, std::string_view tag);
   void drop_pin_of_failed_text();
   void mark_writes();
   bool process_idle_server(pool::Server& server);

@@ -146,12 +146,6 @@ void Session::follow_channels(Verb verb, const std::string& name) {
   }
 }
 
-// A statement of a text of several.
-void Session::follow_channels_of_text(const router::Plan& plan, std::uint32_t statement, std::string_view tag) {
-  for (const router::ChannelStep& step : plan.channels)
-    if (step.statement == statement) follow_channels(step.verb == Verb::commit && tag == "ROLLBACK" ? Verb::rollback : step.verb, step.name);
-}
-
 void Session::end_channels(bool committed) {
   if (!listening_) return;
   committed ? listening_->channels.commit() : listening_->channels.rollback();

@@ -355,9 +355,9 @@ void Session::answer_local_ops(std::size_t count) {
         if (body[0] == 'S') wire::write_message(out_, 't', std::string_view("\0\0", 2));
         wire::write_message(out_, 'n', nothing);
         break;
-      case 'E': answer_local_statement(*op.plan, op.text ? std::string_view(*op.text) : std::string_view()); break;
+      case 'E': answer_local_statement(*op.plan, op.text ? std::string_view(*op.text) : std::string_view(), out_); break;
       case 'Q':
-        answer_local_statement(*op.plan, *wire::read_query(body));
+        answer_local_statement(*op.plan, *wire::read_query(body), out_);
         wire::write_ready_for_query(out_, status_letter());
         break;
       case 'S': wire::write_ready_for_query(out_, status_letter()); break;
@@ -366,14 +366,14 @@ void Session::answer_local_ops(std::size_t count) {
   }
 }
 
-void Session::answer_local_statement(const Plan& plan, std::string_view sql) {
+void Session::answer_local_statement(const Plan& plan, std::string_view sql, ByteBuffer& out) {
   const bool failed = transaction_ != Transaction::held;
   const std::string_view tag = tag_of(plan.verb, sql, failed);
   run_local(plan, sql);
   if (plan.verb == Verb::empty)
-    wire::write_empty_query_response(out_);
+    wire::write_empty_query_response(out);
   else
-    wire::write_command_complete(out_, tag);
+    wire::write_command_complete(out, tag);
 }
 
 // The batch that was to begin a transaction did not run. What the client sent behind it without waiting is meant for that transaction, and

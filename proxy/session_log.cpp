@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kNone = ~std::size_t{0};
 
-// A setting made in a way that Weir does not know, or a savepoint in a string of several statements.
+// A setting made in a way that Weir does not know, or a BEGIN behind other statements of its string.
 constexpr const char* kUnknown = "";
 
 }  // namespace
@@ -54,11 +54,11 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::query:
       if (plan.path && !work_->held.empty()) work_->held.push_back(std::move(sql));
       [[fallthrough]];
-    case Verb::multi:
     case Verb::dml:
     case Verb::utility:
-      if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !work_->held.empty() && !work_->held.back().empty()) work_->held.emplace_back(kUnknown);
+      if ((plan.ends_transaction || plan.effects.sets || plan.effects.sets_locally) && !work_->held.empty()) log_unknown();
       return;
+    case Verb::multi:   // step by step
     case Verb::empty:
     case Verb::copy_from:
     case Verb::copy_to:
@@ -72,6 +72,11 @@ void Session::log_statement(const Plan& plan, std::string sql) {
     case Verb::unlisten:
     case Verb::unparsable: return;
   }
+}
+
+// From here on no other server can be brought to the state of the transaction.
+void Session::log_unknown() {
+  if (database_->state->sharded() && (work_->held.empty() || !work_->held.back().empty())) work_->held.emplace_back(kUnknown);
 }
 
 // The newest of that name in the log; kNone: there is none.

@@ -1,5 +1,8 @@
-// A string of several statements that no single shard runs: each is planned by itself, and Scatter runs them in order.
+// Strings of several statements: what must not stand in one; and those that no single shard runs, or in which a SET changes how the rest is read:
+// each statement is planned by itself, and Scatter runs them in order.
 // https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
+#include <algorithm>
+
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
@@ -13,11 +16,58 @@ using router::Verb;
 
 namespace {
 
+constexpr auto kNames = SessionSettings::Reads::names;   // their text the server has read, or reads, as Weir does
+
 Error not_in_string(std::string_view what) {
   return {sqlstate::kFeatureNotSupported, concat(what, " in one string with statements that need several shards"), "Send the statements one by one."};
 }
 
+// PostgreSQL reads the whole string before it runs any of it, and runs it all if it can.
+Error not_before_others(std::string_view what) {
+  return {sqlstate::kFeatureNotSupported, concat(what, " in one string with statements behind it, which need several shards"), "Send it alone."};
+}
+
+Error outside_of_block(std::string_view what) {
+  return {sqlstate::kNoActiveTransaction, concat(what, " can only be used in transaction blocks")};
+}
+
 }  // namespace
+
+// A SET that the router must be able to read.
+std::optional<Error> Session::against_set(const Plan& plan, std::string_view sql) const {
+  if (plan.verb != Verb::set && plan.verb != Verb::set_local) return std::nullopt;
+  if (!database_->state->sharded() || !router::changes_routing(plan.setting)) return std::nullopt;
+  if (!is_plainly_written(sql))
+    return Error(sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
+                 "Write its value as a plain word or literal, without comments, E'' or $$.");
+  if (plan.verb == Verb::set) return std::nullopt;
+  if (plan.setting != "search_path")
+    return Error(sqlstate::kFeatureNotSupported, concat("SET LOCAL ", plan.setting, " on a sharded database"), "Use SET, and RESET behind the transaction.");
+  if (ascii_lower(search_path_of(sql)) == "default")
+    return Error(sqlstate::kFeatureNotSupported, "SET LOCAL search_path TO DEFAULT cannot be followed", "Name the schemas, or use RESET.");
+  return std::nullopt;
+}
+
+std::optional<Error> Session::against_steps(const Plan& plan, std::string_view sql) const {
+  const auto is_read = [](const Plan& step) { return (step.verb == Verb::set || step.verb == Verb::set_local) && router::changes_routing(step.setting); };
+  if (!database_->state->sharded() || std::none_of(plan.steps.begin(), plan.steps.end(), is_read)) return std::nullopt;
+  const auto pieces = router::split_statements(sql);
+  for (std::size_t i = 0; i < std::min(pieces.size(), plan.steps.size()); ++i)
+    if (auto against = against_set(plan.steps[i], pieces[i].in(sql))) return against;
+  return std::nullopt;
+}
+
+// One that a server must not be sent as it is.
+bool Session::must_run_in_parts(const Plan& plan) const {
+  if (!database_->state->sharded() || spread_) return spread_ && may_run_in_parts(plan);
+  const router::Restores& behind = plan.restores;
+  return (behind.reset && settings_.reset_changes(kNames)) || (behind.end && (own_router_ || settings_.end_changes(kNames))) ||
+         (behind.savepoint && (own_router_ || settings_.savepoints_change(kNames)));
+}
+
+Error Session::read_otherwise() {
+  return {sqlstate::kFeatureNotSupported, "statements behind RESET, COMMIT or ROLLBACK in one string, after a SET search_path or DDL", "Send the statements one by one."};
+}
 
 // Its statements may need several shards; what is wrong with the string itself is refused as it is.
 bool Session::may_run_in_parts(const Plan& plan) const {
@@ -25,12 +75,16 @@ bool Session::may_run_in_parts(const Plan& plan) const {
   return !plan.refusal || plan.refusal->code == sqlstate::kFeatureNotSupported;
 }
 
-// The `index`th of `count` statements. BEGIN may be the first, outside of a block; COMMIT and ROLLBACK the last, of a block.
-std::optional<Error> Session::against_part(const Plan& plan, std::size_t index, std::size_t count, bool in_block) const {
+// BEGIN may be the first, outside of a block; COMMIT and ROLLBACK the last, of a block. Each part is a text of its own to the servers: what changes
+// how text is read must be the last.
+std::optional<Error> Session::against_part(const Plan& plan, std::string_view text, const Reading& reading, PartPlace at) const {
+  const bool last = at.index + 1 == at.count;
   if (auto against = against_hints(plan)) return against;
+  if (auto against = against_set(plan, text)) return against;
   if (plan.target == Target::refused) return plan.refusal;
   if (plan.parameters > 0) return Error(SqlState{"42P02"}, "there is no parameter $1");
   if (plan.returns_copy || plan.ends_transaction) return not_in_string("COPY, or PREPARE TRANSACTION,");
+  if (plan.path) return not_in_string("set_config('search_path', ...)");
   switch (plan.verb) {
     case Verb::empty:
     case Verb::query:
@@ -38,29 +92,38 @@ std::optional<Error> Session::against_part(const Plan& plan, std::size_t index, 
     case Verb::set_constraints:
     case Verb::utility: return std::nullopt;
     case Verb::begin:
-      if (index == 0 && !in_transaction()) return std::nullopt;
+      if (at.index == 0 && !in_transaction()) return std::nullopt;
       return not_in_string("BEGIN behind other statements, or within a block,");
     case Verb::commit:
     case Verb::rollback:
-      if (index + 1 == count && in_block && !plan.chain) return std::nullopt;
+      if (last && at.in_block && !plan.chain) return std::nullopt;
       return not_in_string("COMMIT or ROLLBACK, unless it ends a block and the string,");
-    case Verb::copy_from:
-    case Verb::copy_to:
+    case Verb::set:
+    case Verb::reset:
+      if (last || !changes_reading(plan.setting)) return std::nullopt;
+      return not_before_others(concat(name_of(plan.verb), " ", plan.setting));
+    case Verb::reset_all:
+      if (last || !settings_.current() || !settings_.current()->changes_reading || settings_.at_start()) return std::nullopt;
+      return not_before_others("RESET ALL, after a change of how text is read,");
+    case Verb::set_local:
+    case Verb::listen:
+    case Verb::unlisten: return std::nullopt;
     case Verb::savepoint:
     case Verb::release_savepoint:
+      if (at.in_block) return std::nullopt;
+      return outside_of_block(plan.verb == Verb::savepoint ? "SAVEPOINT" : "RELEASE SAVEPOINT");
     case Verb::rollback_to_savepoint:
-    case Verb::set:
-    case Verb::set_local:
+      if (!at.in_block) return outside_of_block("ROLLBACK TO SAVEPOINT");
+      if (!last && (reading.changed || own_router_ || settings_.savepoints_change(kNames))) return read_otherwise();
+      return std::nullopt;
     case Verb::set_transaction:
-    case Verb::reset:
-    case Verb::reset_all:
+    case Verb::copy_from:
+    case Verb::copy_to:
     case Verb::discard_all:
     case Verb::deallocate:
     case Verb::deallocate_all:
     case Verb::prepare:
     case Verb::execute:
-    case Verb::listen:
-    case Verb::unlisten:
     case Verb::own_setting:
     case Verb::multi:
     case Verb::unparsable: break;
@@ -68,15 +131,32 @@ std::optional<Error> Session::against_part(const Plan& plan, std::size_t index, 
   return not_in_string(name_of(plan.verb));
 }
 
+// What stands behind the statement.
+void Session::read_on(Reading& reading, const Plan& plan, std::string_view text) const {
+  const bool sets = plan.verb == Verb::set || plan.verb == Verb::set_local;
+  const bool resets = plan.verb == Verb::reset_all || plan.verb == Verb::reset;
+  if (plan.verb == Verb::reset_all) {
+    reading.hints = settings_.route() ? settings_.route()->startup_hints() : std::string();
+    reading.context.hints = reading.hints;
+  } else if (!(sets || resets) || plan.setting != "search_path") {
+    return;
+  }
+  reading.changed |= sets || settings_.reset_changes(kNames);
+  reading.search_path = sets ? search_path_of(text) : std::string(settings_.startup_path());
+  reading.context.search_path = reading.search_path.empty() ? std::string_view(default_search_path_) : std::string_view(reading.search_path);
+}
+
 void Session::count_in_parts(std::string_view sql) {
   const auto pieces = router::split_statements(sql);
   bool in_block = in_transaction();
+  Reading reading{context(), {}, {}, false};
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const std::string_view text = pieces[i].in(sql);
-    const router::Planned planned = planner().plan(text, {}, context());
+    const router::Planned planned = planner().plan(text, {}, reading.context);
     const Plan& plan = *planned.plan;
-    if (auto against = against_part(plan, i, pieces.size(), in_block)) return refuse(std::move(*against));
+    if (auto against = against_part(plan, text, reading, {i, pieces.size(), in_block})) return refuse(std::move(*against));
     in_block |= plan.verb == Verb::begin;
+    read_on(reading, plan, text);
     const auto route = planner().resolve(plan, {text, planned.literals, {}, {}, server_encoding_});
     if (!route) return refuse(route.error());
     count_route(plan, *route);

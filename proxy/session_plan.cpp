@@ -1,4 +1,6 @@
 // Planning a batch: what each message asks for, and what the batch as a whole therefore needs. No suspension in here.
+#include <algorithm>
+
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
@@ -16,7 +18,7 @@ constexpr std::size_t kBeforeFirst = ~std::size_t{0};
 
 Error cannot_go_on(std::string_view why) {
   return {sqlstate::kFeatureNotSupported, concat("this transaction cannot go on to a second shard: ", why),
-          "Send BEGIN, SAVEPOINT and SET each as a statement of its own, or end the transaction first."};
+          "Put BEGIN first in its string, use SET LOCAL instead of set_config(), or end the transaction first."};
 }
 
 // Transaction control and settings change no data; what touches no table and leaves no trace neither.
@@ -58,14 +60,6 @@ bool may_write(const Plan& plan) {
 bool is_tracked(Verb verb) {
   return verb == Verb::set || verb == Verb::set_local || verb == Verb::set_transaction || verb == Verb::set_constraints || verb == Verb::reset ||
          verb == Verb::reset_all || verb == Verb::discard_all;
-}
-
-// What stands behind such an Execute means something else once it ran: COPY data, names that are gone or mean other tables, statements that run
-// elsewhere.
-bool changes_what_follows(const Plan& plan, bool sharded) {
-  if (plan.verb == Verb::discard_all || plan.verb == Verb::copy_from || plan.verb == Verb::own_setting) return true;
-  const bool sets = plan.verb == Verb::set || plan.verb == Verb::set_local || plan.verb == Verb::reset;
-  return sharded && ((sets && router::changes_routing(plan.setting)) || plan.verb == Verb::reset_all || plan.path);
 }
 
 // Statements that wait with a held BEGIN until a shard is known.
@@ -114,9 +108,12 @@ void Session::plan_batch(BatchEnd& end) {
     if (!was_scattered && work_->decision.scatter && cut_at_boundary(i, end)) {
       i = kBeforeFirst;
     } else if (work_->ops[i].type == 'E' && work_->ops[i].plan) {
-      const Verb verb = work_->ops[i].plan->verb;
-      const bool ends_spread = (work_->decision.scatter || spread_) && (verb == Verb::commit || verb == Verb::rollback);
-      if (ends_spread || changes_what_follows(*work_->ops[i].plan, database_->state->sharded()) || changes_schema_of_block(*work_->ops[i].plan)) end_batch_behind(i, end);
+      const Plan& plan = *work_->ops[i].plan;
+      const bool ends = plan.verb == Verb::commit || plan.verb == Verb::rollback;
+      const bool ends_spread = ends && (work_->decision.scatter || spread_);
+      if (!ends_spread && !changes_what_follows(plan) && !changes_schema_of_block(plan)) continue;
+      const bool is_cut = end_batch_behind(i, end);
+      cut_apart_ |= is_cut && ends && !ends_spread;
     }
   }
   put_rewritten();
@@ -124,19 +121,41 @@ void Session::plan_batch(BatchEnd& end) {
   if (end == BatchEnd::flush) work_->decision.read_only = false;
 }
 
+// What stands behind such an Execute means something else once it ran: COPY data, names that are gone or mean other tables, statements that run
+// elsewhere.
+bool Session::changes_what_follows(const Plan& plan) const {
+  constexpr auto kText = SessionSettings::Reads::text;
+  const bool sharded = database_->state->sharded();
+  switch (plan.verb) {
+    case Verb::discard_all:
+    case Verb::copy_from:
+    case Verb::own_setting: return true;
+    case Verb::set:
+    case Verb::set_local:
+    case Verb::reset: return sharded && router::changes_routing(plan.setting);
+    case Verb::reset_all: return sharded && settings_.reset_changes(kText);
+    case Verb::commit:
+    case Verb::rollback: return sharded && settings_.end_changes(kText);
+    case Verb::rollback_to_savepoint: return sharded && settings_.savepoints_change(kText);
+    default: return sharded && plan.path.has_value();
+  }
+}
+
 // Behind it the transaction's own catalog is another.
 bool Session::changes_schema_of_block(const Plan& plan) const {
   if ((transaction_ != Transaction::open && transaction_ != Transaction::held) || !database_->state->sharded()) return false;
-  return (plan.verb == Verb::utility && plan.effects.taints) || (plan.verb == Verb::rollback_to_savepoint && own_router_);
+  const bool ends = plan.verb == Verb::commit || plan.verb == Verb::rollback || plan.verb == Verb::rollback_to_savepoint;
+  return (plan.verb == Verb::utility && plan.effects.taints) || (ends && own_router_);
 }
 
-// What follows in the pipeline is planned when this message has happened.
-void Session::end_batch_behind(std::size_t index, BatchEnd& end) {
-  if (index + 1 == work_->ops.size() || work_->ops[index + 1].type == 'S') return;
+// What follows in the pipeline is planned when this message has happened. False: nothing does.
+bool Session::end_batch_behind(std::size_t index, BatchEnd& end) {
+  if (index + 1 == work_->ops.size() || work_->ops[index + 1].type == 'S') return false;
   scanned_ = work_->ops[index + 1].offset;
   work_->ops.resize(index + 1);
   flush_after_ = true;
   end = BatchEnd::flush;
+  return true;
 }
 
 // While the batch waited for a server, a reload may have moved its rows to another shard.
@@ -418,7 +437,8 @@ void Session::plan_bind(Op& op, ByteView body) {
 
 // Null: refused.
 Portal* Session::bind_portal(std::string_view name, const router::PlanRef& plan, std::string_view sql) {
-  const bool text_matters = plan->verb == Verb::set || plan->path || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
+  const bool sets = plan->verb == Verb::set || plan->verb == Verb::set_local || plan->path;
+  const bool text_matters = sets || runs_in_proxy(*plan) || (database_->state->sharded() && may_be_logged(plan->verb));
   Portal* portal = work_->portals.add(name, plan, text_matters ? std::make_shared<const std::string>(sql) : nullptr);
   if (!portal)
     refuse({sqlstate::kConfigurationLimit, concat("the portals of this client's transaction take more than ", std::to_string(Portals::kMaxBytes), " bytes"),
@@ -494,8 +514,8 @@ void Session::use_shard_of(const Plan& plan, const router::Arguments& arguments,
 void Session::spread_out() {
   work_->decision.scatter |= spread_ != nullptr;
   if (work_->decision.scatter) return;
-  if (mid_sequence_ && sequence_wrote_ && !in_transaction())
-    return refuse({sqlstate::kFeatureNotSupported, "a pipeline wrote on one shard before a Flush, and then touches another",
+  if (mid_sequence_ && !in_transaction() && (sequence_wrote_ || settings_.reading() != settings_.current()))
+    return refuse({sqlstate::kFeatureNotSupported, "a pipeline wrote, or used SET LOCAL, on one shard, and then touches another",
                    "Use BEGIN, or send a Sync between them."});
   if (in_transaction() && transaction_ != Transaction::held_failed && !log_is_whole())
     return refuse(cannot_go_on("it was begun, or a setting was changed in it, in a way that Weir cannot repeat on another server"));
@@ -533,19 +553,16 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     return refuse({sqlstate::kFeatureNotSupported, "transaction blocks are not allowed in statement pooling mode",
                    "Use pool_mode = \"transaction\" for this database or user."});
   // What it says is known in an encoding that may change: no other server is told it.
-  if (plan.verb == Verb::set && !server_encoding_ && !is_ascii(arguments->sql)) work_->decision.effects.pins = true;
-  const bool sets_reading = (plan.verb == Verb::set || plan.verb == Verb::set_local) && database_->state->sharded() && router::changes_routing(plan.setting);
-  if (sets_reading && !is_plainly_written(arguments->sql))
-    return refuse({sqlstate::kFeatureNotSupported, concat("SET ", plan.setting, " is written in a way that Weir does not read"),
-                   "Write its value as a plain word or literal, without comments, E'' or $$."});
-  if (sets_reading && plan.verb == Verb::set_local && value_of(arguments->sql) == "default")
-    return refuse({sqlstate::kFeatureNotSupported, concat("SET LOCAL ", plan.setting, " TO DEFAULT cannot be followed"), "Write the value out, or use RESET."});
+  const bool sets = plan.verb == Verb::set || std::any_of(plan.steps.begin(), plan.steps.end(), [](const Plan& step) { return step.verb == Verb::set; });
+  if (sets && !server_encoding_ && !is_ascii(arguments->sql)) work_->decision.effects.pins = true;
+  if (auto against = plan.verb == Verb::multi ? against_steps(plan, arguments->sql) : against_set(plan, arguments ? arguments->sql : std::string_view()))
+    return refuse(std::move(*against));
   if (is_newer_than_parser(plan)) {
     work_->decision.check_only = true;
     count_refusal(plan, *plan.refusal, arguments->sql);
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
-  if (spread_ && may_run_in_parts(plan)) return count_in_parts(arguments->sql);
+  if (plan.verb == Verb::multi && must_run_in_parts(plan)) return may_run_in_parts(plan) ? count_in_parts(arguments->sql) : refuse(read_otherwise());
   if (plan.target != Target::keyed && plan.target != Target::named) note_scope(plan, nullptr);
   switch (plan.target) {
     case Target::transaction:

@@ -6,6 +6,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
+#include "router/split_text.hpp"
 
 namespace weir::proxy {
 
@@ -32,8 +33,7 @@ bool is_logged(const router::Plan& plan) {
     case Verb::rollback: return plan.chain;
     case Verb::query:
     case Verb::dml:
-    case Verb::utility:
-    case Verb::multi: return plan.effects.sets || plan.effects.sets_locally || plan.ends_transaction || plan.path;
+    case Verb::utility: return plan.effects.sets || plan.effects.sets_locally || plan.ends_transaction || plan.path;
     default: return false;
   }
 }
@@ -419,25 +419,47 @@ void Session::on_command_complete(std::string_view tag) {
   copy_syncs_ = 0;
   if (op->prepared && op->plan->verb == Verb::multi) on_prepared_complete(*op);
   if (!op->plan) return;
-  if (op->plan->verb == Verb::multi) follow_channels_of_text(*op->plan, completed_++, tag);
-  apply_verb(*op->plan, *op, tag);
+  if (op->plan->verb == Verb::multi) return apply_step(*op, completed_++, tag);
+  apply_verb(*op->plan, is_logged(*op->plan) ? text_of(*op) : std::string_view(), tag);
 }
 
-std::string Session::text_of(const Op& op) const {
-  if (op.text || op.type != 'Q') return op.text ? *op.text : std::string{};
-  return std::string(*wire::read_query(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader)));
+std::string_view Session::text_of(const Op& op) const {
+  if (op.text || op.type != 'Q') return op.text ? std::string_view(*op.text) : std::string_view();
+  return *wire::read_query(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader));
+}
+
+// A statement of a Query of several. One within a block that was begun behind others is in a transaction that nobody can begin elsewhere.
+void Session::apply_step(const Op& op, std::size_t index, std::string_view tag) {
+  const std::vector<router::Plan>& steps = op.plan->steps;
+  if (index >= steps.size()) return;
+  const router::Plan& step = steps[index];
+  const bool ends = step.verb == Verb::commit || step.verb == Verb::rollback;
+  const bool begins_late = step.verb == Verb::begin && index > 0 && steps[index - 1].verb != Verb::commit && steps[index - 1].verb != Verb::rollback;
+  if (begins_late && work_->held.empty()) log_unknown();
+  apply_verb(step, is_logged(step) ? text_of_step(op, index) : std::string_view(), tag);
+  if (step.verb == Verb::set_local) set_locally_ = true;
+  if (!ends || step.chain) return;
+  work_->held.clear();
+  set_locally_ = false;
+  tainted_ |= !std::exchange(work_->lost_by_reset, {}).empty();   // what fails behind a COMMIT does not undo the RESET before it
+}
+
+std::string_view Session::text_of_step(const Op& op, std::size_t index) {
+  const std::string_view text = text_of(op);
+  if (work_->steps_in_text.empty()) work_->steps_in_text = router::split_statements(text);
+  return index < work_->steps_in_text.size() ? work_->steps_in_text[index].in(text) : std::string_view();
 }
 
 // What a statement that succeeded changes in the session.
-void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_view tag) {
+void Session::apply_verb(const router::Plan& plan, std::string_view text, std::string_view tag) {
   follow_channels(plan.verb == Verb::commit && tag == "ROLLBACK" ? Verb::rollback : plan.verb, plan.setting);
-  if (is_logged(plan)) log_statement(plan, text_of(op));
+  if (is_logged(plan)) log_statement(plan, std::string(text));
   note_schema_change(plan);
   switch (plan.verb) {
-    case Verb::set: return settings_.set(plan.setting, text_of(op));
-    case Verb::set_local:
+    case Verb::set: return settings_.set(plan.setting, std::string(text));
+    case Verb::set_local:   // outside of a block it counts up to the Sync
       set_locally_ = in_transaction();
-      if (set_locally_) settings_.set_local(plan.setting, text_of(op));
+      settings_.set_local(plan.setting, std::string(text));
       return;
     case Verb::reset: {
       const std::string lost = settings_.reset(plan.setting);
@@ -460,10 +482,12 @@ void Session::apply_verb(const router::Plan& plan, const Op& op, std::string_vie
     case Verb::rollback: return settings_.rollback();
     case Verb::discard_all: return on_discard_all();
     case Verb::utility:
-    case Verb::multi: return worker_.proxy().schema_may_have_changed(database_->name);
-    case Verb::query:
-      if (plan.path) follow_path(*plan.path, text_of(op));
+      if (plan.effects != router::Effects{.releases = true}) worker_.proxy().schema_may_have_changed(database_->name);   // not CLOSE and DISCARD
       return;
+    case Verb::query:
+      if (plan.path) follow_path(*plan.path, std::string(text));
+      return;
+    case Verb::multi:
     case Verb::empty:
     case Verb::dml:
     case Verb::copy_from:

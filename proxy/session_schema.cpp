@@ -49,11 +49,15 @@ Result<void> add_rows(schema::CatalogBuilder& builder, std::size_t query, const 
 
 }  // namespace
 
-// A statement of the client's ran, or is about to: in a block of a sharded database.
+// A statement of the client's ran, or is about to. It may stand in a string whose BEGIN nobody has confirmed yet: outside of a block the end of its
+// transaction forgets this.
 void Session::note_schema_change(const Plan& plan) {
-  if (!database_->state->sharded() || !in_transaction()) return;
-  const bool changes = (plan.verb == Verb::utility || plan.verb == Verb::multi) && plan.effects.taints;
+  if (!database_->state->sharded()) return;
+  const bool changes = plan.verb == Verb::utility && plan.effects.taints;
   own_schema_stale_ |= changes || (plan.verb == Verb::rollback_to_savepoint && own_router_);
+  if (plan.verb != Verb::commit && plan.verb != Verb::rollback) return;
+  own_schema_stale_ = false;   // another transaction may have begun in the same string, or by AND CHAIN
+  own_router_.reset();
 }
 
 bool Session::must_learn_schema() {

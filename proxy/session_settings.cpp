@@ -195,7 +195,7 @@ bool Session::take_path(const router::Plan& plan, const router::Arguments& argum
 void Session::follow_path(const router::PathCall& path, std::string sql) {
   if (!path.local) return settings_.set("search_path", std::move(sql));
   set_locally_ = in_transaction();
-  if (set_locally_) settings_.set_local("search_path", std::move(sql));
+  settings_.set_local("search_path", std::move(sql));
 }
 
 }  // namespace weir::proxy

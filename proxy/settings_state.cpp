@@ -262,7 +262,32 @@ void forget(std::vector<Setting>& settings, std::string_view name) {
   std::erase_if(settings, [&](const Setting& s) { return s.name == name || (name == "session_authorization" && s.name == "role"); });
 }
 
+std::string_view path_of(const SettingsRef& state) { return state ? std::string_view(state->search_path) : std::string_view(); }
+
+std::string text_rules_of(const SettingsRef& state) {
+  std::string rules;
+  if (state)
+    for (const Setting& s : state->settings)
+      if (s.name != "search_path" && router::changes_routing(s.name)) rules += concat(s.sql, ";");
+  return rules;
+}
+
+bool differ(const SettingsRef& a, const SettingsRef& b, SessionSettings::Reads what) {
+  if (a == b) return false;
+  return path_of(a) != path_of(b) || (what == SessionSettings::Reads::text && text_rules_of(a) != text_rules_of(b));
+}
+
 }  // namespace
+
+std::string_view SessionSettings::startup_path() const { return path_of(startup_); }
+
+bool SessionSettings::reset_changes(Reads what) const { return route_ || differ(startup_, reading(), what); }
+
+bool SessionSettings::end_changes(Reads what) const { return route_ || differ(committed_, reading(), what); }
+
+bool SessionSettings::savepoints_change(Reads what) const {
+  return route_ || std::any_of(savepoints_.begin(), savepoints_.end(), [&](const Savepoint& s) { return differ(s.reading, reading(), what); });
+}
 
 void SessionSettings::set(std::string name, std::string sql) {
   std::vector<Setting> next = current_ ? current_->settings : std::vector<Setting>{};
@@ -297,6 +322,7 @@ void SessionSettings::merge_locals() {
 void SessionSettings::learn(std::vector<Setting> settings) {
   committed_ = current_ = intern_settings(std::move(settings));
   savepoints_.clear();
+  locals_.clear();
 }
 
 std::string SessionSettings::reset(std::string_view name) {
@@ -335,7 +361,7 @@ std::string SessionSettings::reset_all() {
 
 void SessionSettings::savepoint(std::string name) {
   if (route_) route_->savepoint(name);
-  savepoints_.push_back({std::move(name), current_, locals_});
+  savepoints_.push_back({std::move(name), current_, locals_, reading()});
 }
 
 std::vector<SessionSettings::Savepoint>::iterator SessionSettings::find_savepoint(std::string_view name) {
@@ -354,7 +380,7 @@ void SessionSettings::rollback_to(std::string_view name) {
   if (it == savepoints_.end()) return;
   current_ = it->state;
   locals_ = it->locals;
-  merge_locals();
+  reading_ = it->reading;
   savepoints_.erase(std::next(it), savepoints_.end());   // the savepoint itself stays
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -81,8 +82,17 @@ class SessionSettings {
   void discard_all();
 
   void set(std::string name, std::string sql);
-  // SET LOCAL, in a transaction: kept of those settings only that decide how statements are read.
+  // SET LOCAL, until the transaction ends (outside of a block, at the Sync): kept of those settings only that decide how statements are read.
   void set_local(std::string_view name, std::string sql);
+  // What RESET search_path goes back to; empty: the login's own.
+  [[nodiscard]] std::string_view startup_path() const;
+  // By what the statements behind something are read: by search_path and hints their names; by client_encoding and the rules for strings the text
+  // itself, which a server has read of the whole Query before any of it runs.
+  enum class Reads : std::uint8_t { names, text };
+  // May it be another behind RESET ALL; the transaction's end; ROLLBACK TO? Reads::text asks for both.
+  [[nodiscard]] bool reset_changes(Reads what) const;
+  [[nodiscard]] bool end_changes(Reads what) const;
+  [[nodiscard]] bool savepoints_change(Reads what) const;
   // What a server says is set, outside of a transaction.
   void learn(std::vector<Setting> settings);
   // What RESET did on the server is not all: it knows nothing of the start-up parameters. Returned are the statements that
@@ -110,6 +120,7 @@ class SessionSettings {
     std::string name;
     SettingsRef state;
     std::vector<Setting> locals;
+    SettingsRef reading;
   };
   void forget_local(std::string_view name);
   void merge_locals();

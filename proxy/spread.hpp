@@ -6,7 +6,7 @@
 //   block:    the client said BEGIN. Before: held (no server yet), or open on the session's one server, which is adopted as the first link.
 //   implicit: outside of a block, one Query or everything up to a Sync that writes and touches several shards. It ends with that Sync.
 //
-// Every server is told, in the packet of its first statement: BEGIN as the client said it, then the transaction's log (Session::held_: its
+// Every server is told, in the packet of its first statement: BEGIN as the client said it, then the transaction's log (Work::held: its
 // SETs, SET LOCALs, savepoints ...), then a bound for waiting (lock_timeout), since no PostgreSQL sees a deadlock over shards.
 //
 // An error anywhere fails the transaction as a whole: Session::Transaction::failed, without a word to the servers that are well. ROLLBACK TO

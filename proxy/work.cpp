@@ -11,7 +11,7 @@ constexpr bool kKeeps = true;
 }  // namespace
 
 bool Work::at_rest() const {
-  return ops.empty() && rewritten.empty() && !queued_at && expected.empty() && to_server.empty() && carry.empty() && own.empty() &&
+  return ops.empty() && rewritten.empty() && steps_in_text.empty() && !queued_at && expected.empty() && to_server.empty() && carry.empty() && own.empty() &&
          lost_by_reset.empty() && asked_names.empty() && held.empty() && portals.empty();
 }
 

@@ -20,6 +20,7 @@
 #include "proxy/statements.hpp"
 #include "proxy/topology.hpp"
 #include "router/plan.hpp"
+#include "router/prepared_text.hpp"
 
 namespace weir::proxy {
 
@@ -63,6 +64,7 @@ struct Work {
   std::vector<Op> ops;
   Decision decision;
   std::vector<std::pair<std::size_t, ByteBuffer>> rewritten;   // messages of ops that the proxy has put keys into, until they are in the session's input
+  std::vector<router::TextPiece> steps_in_text;   // of a Query of several, where its statements change the session
   std::unique_ptr<PreparedStatement> unnamed_before;   // the unnamed statement before the batch, once it has replaced it; else scratch
 
   // --- its server ---

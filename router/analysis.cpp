@@ -27,12 +27,11 @@ bool is_transaction_control(Verb verb) {
   }
 }
 
-// In a string of several nobody reads which setting it was: the server is asked.
-bool changes_session(Verb verb) { return verb == Verb::set || verb == Verb::reset || verb == Verb::reset_all; }
+// Does the session know all that it leaves behind (Plan::steps)? LISTEN, in a string that a server runs as it is, that server's session has, too.
+bool is_followed(Verb verb) { return verb == Verb::set || verb == Verb::reset || verb == Verb::reset_all || verb == Verb::unlisten; }
 
 void take_effects(Plan& into, const Plan& part) {
-  into.effects.add(part.effects);
-  into.effects.sets |= changes_session(part.verb);
+  if (!is_followed(part.verb)) into.effects.add(part.effects);
   into.returns_copy |= part.returns_copy;
   into.ends_transaction |= part.ends_transaction || is_transaction_control(part.verb);
   into.parameters = std::max(into.parameters, part.parameters);
@@ -125,9 +124,29 @@ Plan analyse_text(const AnalysisInput& input) {
 
 namespace {
 
-bool is_channel_step(Verb verb) {
-  return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::commit || verb == Verb::rollback || verb == Verb::savepoint ||
-         verb == Verb::release_savepoint || verb == Verb::rollback_to_savepoint;
+Plan step_of(const Plan& plan) {
+  Plan step;
+  step.verb = plan.verb;
+  step.setting = plan.setting;
+  step.chain = plan.chain;
+  step.ends_transaction = plan.ends_transaction;
+  step.effects = plan.effects;
+  return step;
+}
+
+// By search_path the statements behind it are read. (Of how text is read, the server reads the whole string before any of it runs.)
+bool sets_search_path(const Plan& plan) {
+  return (plan.verb == Verb::set || plan.verb == Verb::set_local) && plan.setting == "search_path";
+}
+
+void add_restores(Restores& restores, const Plan& plan) {
+  restores.reset |= plan.verb == Verb::reset_all || (plan.verb == Verb::reset && plan.setting == "search_path");
+  restores.end |= plan.verb == Verb::commit || plan.verb == Verb::rollback;
+  restores.savepoint |= plan.verb == Verb::rollback_to_savepoint;
+}
+
+bool is_read_by_search_path(const Plan& plan) {
+  return (plan.target != Target::transaction && plan.verb != Verb::empty) || plan.verb == Verb::set_constraints;
 }
 
 }  // namespace
@@ -150,19 +169,14 @@ std::optional<Error> against_hints(Plan& all, const Plan& part) {
 
 }  // namespace
 
-namespace {
-
-// What follows in the string is not read by it yet.
-bool sets_reading_locally(const Plan& plan) { return plan.verb == Verb::set_local && changes_routing(plan.setting); }
-
-}  // namespace
-
 Plan combine(std::vector<Plan> plans, bool sharded) {
   Plan all;
   all.verb = Verb::multi;
   all.target = Target::transaction;
   all.read_only = true;
   std::optional<Error> of_hints;
+  bool sets = false;
+  Restores restores;
   for (std::size_t i = 0; i < plans.size(); ++i) {
     Plan& plan = plans[i];
     if (plan.verb == Verb::unparsable) return std::move(plan);
@@ -170,13 +184,16 @@ Plan combine(std::vector<Plan> plans, bool sharded) {
       use.statement = static_cast<std::uint32_t>(i);
       all.prepared.push_back(std::move(use));
     }
-    if (is_channel_step(plan.verb)) all.channels.push_back({plan.verb, plan.setting, static_cast<std::uint32_t>(i)});
+    all.steps.push_back(step_of(plan));
+    if (plan.verb == Verb::listen || plan.verb == Verb::unlisten) all.channels.push_back({plan.verb, plan.setting});
     take_effects(all, plan);
     all.read_only &= plan.read_only;
     if (plan.refusal && !all.refusal) all.refusal = std::move(plan.refusal);
-    if (sharded && (plan.verb == Verb::set || plan.verb == Verb::reset || plan.verb == Verb::reset_all || sets_reading_locally(plan)) && !all.refusal)
-      all.refusal = Error(sqlstate::kFeatureNotSupported, "SET or RESET in one string with other statements",
-                          "Send it alone: Weir gives the setting to every shard.");
+    if (sets && is_read_by_search_path(plan) && !all.refusal)
+      all.refusal = Error(sqlstate::kFeatureNotSupported, "SET search_path in one string with statements behind it", "Send it alone.");
+    if (is_read_by_search_path(plan)) all.restores = restores;
+    sets |= sets_search_path(plan);
+    add_restores(restores, plan);
     all.hinted |= plan.hinted;
     all.primary |= plan.primary;
     if (auto against = against_hints(all, plan); against && !of_hints) of_hints = std::move(against);

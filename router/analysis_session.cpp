@@ -94,7 +94,6 @@ void place_constraints(const ConstraintsSetStmt& stmt, const AnalysisInput& inpu
   if (!places.home) return;
   plan.verb = Verb::utility;
   plan.target = Target::home;
-  plan.effects = {};
   plan.why.push_back("the home shard alone has these constraints");
   if (!places.everywhere) return;
   plan.target = Target::refused;

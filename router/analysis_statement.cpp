@@ -453,7 +453,6 @@ std::optional<Error> StatementAnalysis::against_mixing() const {
 // Statements of one session or transaction: their place is the session's affair, but for a few.
 void place_control(const Node* stmt, const AnalysisInput& input, Plan& plan) {
   if (!input.catalog->sharded()) {
-    if (plan.verb == Verb::set_constraints) plan.effects = {};
     if (plan.target == Target::no_table) plan.target = Target::home;
     return;
   }

@@ -125,7 +125,6 @@ bool classify_control(const Node* stmt, Plan& plan) {
     case T_ConstraintsSetStmt:
       plan.verb = Verb::set_constraints;
       plan.target = Target::transaction;
-      plan.effects.sets_locally = true;
       return true;
     case T_VariableShowStmt:
       plan.verb = Verb::query;

@@ -61,9 +61,9 @@ struct Effects {
                             // setting whose name is computed): the client keeps this server until DISCARD ALL
   bool soft = false;        // nextval, setval: currval may be asked for; keeps the server while that costs others nothing
   bool needs_clean = false; // the sequence functions: on a server not kept by this client, DISCARD SEQUENCES comes first
-  bool sets = false;        // changed settings, and only the server can tell to what (set_config, SET in a string of
-                            // several): it is asked before it goes back
-  bool sets_locally = false;  // set_config(..., true), and SET CONSTRAINTS in a string: the transaction's, which other servers do not have
+  bool sets = false;        // changed settings, and only the server can tell to what (set_config): it is asked before it
+                            // goes back
+  bool sets_locally = false;  // set_config(..., true): the transaction's setting, which other servers do not have
   bool holds = false;       // makes what keeps the server (temp table, session advisory lock, cursor WITH HOLD): asked
   bool opaque = false;      // runs code that nobody has looked into (a user's function, DO): both are asked
   bool tells_channels = false;  // says to which channels the session listens, which a server that it shares does not know
@@ -134,12 +134,10 @@ struct PreparedUse {
   std::vector<Argument> arguments{};
 };
 
-// LISTEN or UNLISTEN in the text; in a string of several also what commits or undoes them: COMMIT, ROLLBACK, SAVEPOINT, RELEASE and
-// ROLLBACK TO.
+// LISTEN or UNLISTEN in the text.
 struct ChannelStep {
   Verb verb = Verb::listen;
-  std::string name;                            // of the channel or savepoint; UNLISTEN *: empty
-  std::uint32_t statement = 0;                 // which one of several in a string
+  std::string name;                            // of the channel; UNLISTEN *: empty
 };
 
 // Where hints say that a statement runs (router/hint.hpp): an assertion of the user's.
@@ -181,6 +179,13 @@ struct ScatterPlan;  // router/scatter_plan.hpp
 struct KeyFill;      // router/key_fill.hpp
 struct ExplainPlan;  // router/explain.hpp
 
+// RESET of search_path or of all; COMMIT or ROLLBACK; ROLLBACK TO.
+struct Restores {
+  bool reset = false;
+  bool end = false;
+  bool savepoint = false;
+};
+
 struct Plan {
   Verb verb = Verb::empty;
   Target target = Target::home;
@@ -202,6 +207,9 @@ struct Plan {
   bool primary = false;         // a hint: reads, too, run on the primary
   std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order
   std::vector<ChannelStep> channels; // in the text's order
+  std::vector<Plan> steps;      // multi: of each of its statements what the session must know when it is complete: verb, setting,
+                                // chain, ends_transaction and effects
+  Restores restores;            // multi: behind what it goes on that may bring another search_path back
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard

@@ -314,6 +314,34 @@ def test_reset_goes_back_to_the_start_up_parameters(single):
             assert one.value("show work_mem") == expected
 
 
+def test_a_reset_within_a_string_goes_back_to_the_start_up_parameters(single):
+    with WireClient(single.port, search_path="pg_catalog, public", work_mem="6MB") as one, WireClient(single.port) as other:
+        one.query("set work_mem = '7MB'; set search_path = public")
+        assert other.value("show work_mem") == "4MB" and one.value("show work_mem") == "7MB"
+        one.query("select pg_advisory_unlock_all(); close all; unlisten *; reset all")   # asyncpg's pool
+        for _ in range(2):
+            assert (one.value("show work_mem"), one.value("show search_path")) == ("6MB", "pg_catalog, public")
+            assert other.value("show work_mem") == "4MB"
+
+
+def test_settings_of_a_string_go_through_its_transactions_and_savepoints(single):
+    with WireClient(single.port) as one, WireClient(single.port) as other:
+        def seen(value):
+            assert other.value("select current_setting('work_mem')") == "4MB"
+            assert one.value("show work_mem") == value
+
+        one.query("begin; set work_mem = '5MB'; savepoint a; set work_mem = '6MB'; rollback to a; commit; select 1")
+        seen("5MB")
+        assert one.query("set work_mem = '6MB'; commit; set work_mem = '7MB'; select 1 / 0").errors == ["22012"]
+        seen("6MB")
+        one.query("begin; set work_mem = '8MB'; savepoint a; set work_mem = '9MB'")
+        one.query("rollback to a")
+        one.query("commit")
+        seen("8MB")
+        one.query("begin; set work_mem = '9MB'; rollback; set local work_mem = '10MB'")
+        seen("8MB")
+
+
 def test_parameter_status_tells_the_clients_own_settings(single):
     with WireClient(single.port, TimeZone="Asia/Tokyo", application_name="me") as one, WireClient(single.port) as other:
         assert one.parameters["TimeZone"] == "Asia/Tokyo"

@@ -94,7 +94,7 @@ def test_within_a_transaction_block(clusters, client, k):
 
 def test_what_is_not_answered_is_refused_and_does_nothing(clusters, client, k):
     one, two = (f"UPDATE users SET name = 'e' WHERE id = {key}" for key in k[:2])
-    for sql in (f"{one}; COMMIT; {two}", f"{one}; BEGIN; {two}", f"SET work_mem = '5MB'; {one}; {two}", f"{one}; {two}; SAVEPOINT a", f"{one}; {two}; DO $$ BEGIN END $$",
+    for sql in (f"{one}; COMMIT; {two}", f"{one}; BEGIN; {two}", f"{one}; SELECT set_config('work_mem', '5MB', false); {two}", f"{one}; {two}; DO $$ BEGIN END $$",
                 f"{one}; {two}; COPY users FROM STDIN", f"{one}; {two}; COMMIT"):
         found = client.query(sql)
         assert found.errors == ["0A000"] and found.status == "I", (sql, found)

@@ -120,7 +120,7 @@ NOT_ONE_SHARD = [
     "SELECT writes()",
     "SELECT spy(id) FROM users WHERE id = {a}",
     "SELECT query_to_xml('SELECT * FROM orders', true, true, '')",
-    "UPDATE users SET name = 'x' WHERE id = {a}; UPDATE users SET name = 'x' WHERE id = {b}; SAVEPOINT a",
+    "UPDATE users SET name = 'x' WHERE id = {a}; UPDATE users SET name = 'x' WHERE id = {b}; SET TRANSACTION READ ONLY",
     "SELECT * FROM orders WHERE user_id = {a} + random()",
     "SELECT * FROM orders TABLESAMPLE bernoulli (50)",
     "MERGE INTO users u USING (SELECT {a} AS id) s ON u.id = s.id WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, 'x')",

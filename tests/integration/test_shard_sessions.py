@@ -113,6 +113,7 @@ def test_set_config_for_the_session_reaches_every_shard(weir, keys):
 
 def test_set_config_is_refused_where_it_would_change_what_a_name_means(client):
     for sql in ("SELECT set_config('search_path', user, false)", "SELECT set_config('search_path', 'pg_catalog', true), 1",
+                "SELECT set_config('client_encoding', 'LATIN1', true)",
                 "SELECT set_config(name, 'x', true) FROM users WHERE id = 1"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported, match="set_config"):
             client.execute(sql)

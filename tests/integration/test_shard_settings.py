@@ -133,7 +133,8 @@ def test_what_cannot_be_followed_is_refused(own):
     with WireClient(own.port) as one:
         for sql in ("select set_config('search_path', current_user, false)", "select set_config('search_path', 'other', 1 = 1)",
                     "select set_config('search_path', 'other', false), 1", "select set_config('search_path', 'other', false) from orders where user_id = 1",
-                    "set local search_path = other; select id from orders where user_id = 1", "prepare p as select set_config('search_path', 'other', false); execute p",
+                    "select set_config('search_path', 'other', true); select id from orders", "select set_config('search_path', 'other', true); select id from orders where user_id = 1",
+                    "prepare p as select set_config('search_path', 'other', false); execute p",
                     "select set_config('search_path', null, false)"):
             assert one.query(sql).errors == ["0A000"], sql
         one.query("begin")

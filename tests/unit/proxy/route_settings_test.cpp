@@ -64,6 +64,7 @@ TEST(RouteSettings, ResetGoesBackToTheStartUpParameters) {
   settings.apply("weir.role", {Kind::reset, ""});
   EXPECT_EQ(settings.hints(), "primary");
   settings.apply("weir.shard", {Kind::set, "s1"});
+  EXPECT_EQ(settings.startup_hints(), "primary");
   settings.reset_all();
   EXPECT_EQ(settings.hints(), "primary");
 }

@@ -234,6 +234,76 @@ TEST(SessionSettings, DiscardAllGoesBackToTheStartAtOnceWithoutTheRole) {
 
 // --- search_path ---
 
+using Reads = SessionSettings::Reads;
+
+std::string path_read_by(const SessionSettings& session) { return session.reading() ? session.reading()->search_path : ""; }
+
+std::string changed_by(const SessionSettings& session, Reads what) {
+  return std::string(session.reset_changes(what) ? "reset " : "") + (session.end_changes(what) ? "end " : "") + (session.savepoints_change(what) ? "savepoint" : "");
+}
+
+TEST(SessionSettings, ALocalSearchPathEndsWithTheTransactionAndItsSavepoint) {
+  SessionSettings session = started();
+  session.savepoint("a");
+  session.set_local("search_path", "SET LOCAL search_path = other");
+  EXPECT_EQ(path_read_by(session), "other");
+  session.savepoint("b");
+  session.set_local("search_path", "SET LOCAL search_path = third");
+  EXPECT_EQ(path_read_by(session), "third");
+  session.rollback_to("b");
+  EXPECT_EQ(path_read_by(session), "other");
+  session.rollback_to("a");
+  EXPECT_EQ(path_read_by(session), "");
+  session.set_local("search_path", "SET LOCAL search_path = other");
+  session.commit();
+  EXPECT_EQ(path_read_by(session), "");
+  EXPECT_TRUE(statements(session).empty()) << "no server is given it";
+}
+
+TEST(SessionSettings, ALaterSetOrResetGoesBeforeALocalSearchPath) {
+  const auto local = [](SessionSettings& session) { session.set_local("search_path", "SET LOCAL search_path = other"); };
+  SessionSettings session = started();
+  local(session);
+  session.set("work_mem", "SET work_mem = 5");
+  EXPECT_EQ(path_read_by(session), "other");
+  session.set("search_path", "SET search_path = third");
+  EXPECT_EQ(path_read_by(session), "third");
+  local(session);
+  EXPECT_EQ(session.reset("search_path"), "");
+  EXPECT_EQ(path_read_by(session), "");
+  local(session);
+  EXPECT_EQ(session.reset_all(), "");
+  EXPECT_EQ(path_read_by(session), "");
+}
+
+TEST(SessionSettings, KnowWhatMayBringAnotherSearchPathBack) {
+  SessionSettings session = started({{"search_path", "SET search_path = a"}});
+  session.set("work_mem", "SET work_mem = 5");
+  session.savepoint("s");
+  EXPECT_EQ(changed_by(session, Reads::text), "");
+  session.set("search_path", "SET search_path = b");
+  EXPECT_EQ(changed_by(session, Reads::names), "reset end savepoint");
+  session.commit();
+  EXPECT_EQ(changed_by(session, Reads::names), "reset ");
+  EXPECT_EQ(session.startup_path(), "a");
+  static_cast<void>(session.reset_all());
+  session.commit();
+  EXPECT_EQ(changed_by(session, Reads::names), "");
+  session.savepoint("s");
+  session.set_local("search_path", "SET LOCAL search_path = b");
+  EXPECT_EQ(changed_by(session, Reads::names), "reset end savepoint");
+}
+
+TEST(SessionSettings, KnowWhatMayBringAnotherEncodingBack) {
+  SessionSettings session = started();
+  session.savepoint("s");
+  session.set("client_encoding", "SET client_encoding = latin1");
+  EXPECT_EQ(changed_by(session, Reads::names), "");
+  EXPECT_EQ(changed_by(session, Reads::text), "reset end savepoint");
+  session.rollback();
+  EXPECT_EQ(changed_by(session, Reads::text), "");
+}
+
 TEST(StartupSetting, IsASetConfigWithQuotedValues) {
   EXPECT_EQ(startup_setting("DateStyle", "ISO").name, "datestyle");
   EXPECT_EQ(startup_setting("DateStyle", "ISO").sql, "SELECT pg_catalog.set_config('DateStyle', 'ISO', false)");

@@ -100,20 +100,36 @@ TEST(Classify, TellsWhatATextDoesToChannels) {
   ASSERT_EQ(one.channels.size(), 1U);
   EXPECT_EQ(one.channels[0].name, "A b");
   EXPECT_TRUE(plain("COMMIT").channels.empty()) << "its verb says it";
+  std::vector<std::pair<Verb, std::string>> channels;
+  for (const ChannelStep& step : plain("BEGIN; LISTEN A; SAVEPOINT s; SELECT 1; UNLISTEN *; COMMIT").channels) channels.emplace_back(step.verb, step.name);
+  EXPECT_EQ(channels, (std::vector<std::pair<Verb, std::string>>{{Verb::listen, "a"}, {Verb::unlisten, ""}}));
+}
+
+TEST(Classify, TellsTheStepsOfAString) {
   std::vector<std::pair<Verb, std::string>> steps;
-  std::vector<std::uint32_t> statements;
-  for (const ChannelStep& step : plain("BEGIN; LISTEN A; SAVEPOINT s; SELECT 1; UNLISTEN *; ROLLBACK TO s; RELEASE s; COMMIT; ROLLBACK").channels) {
-    steps.emplace_back(step.verb, step.name);
-    statements.push_back(step.statement);
-  }
-  EXPECT_EQ(steps, (std::vector<std::pair<Verb, std::string>>{{Verb::listen, "a"},
+  for (const Plan& step : plain("BEGIN; SET work_mem = 5; SAVEPOINT s;; SELECT 1; RESET ALL; ROLLBACK TO s; COMMIT").steps) steps.emplace_back(step.verb, step.setting);
+  EXPECT_EQ(steps, (std::vector<std::pair<Verb, std::string>>{{Verb::begin, ""},
+                                                              {Verb::set, "work_mem"},
                                                               {Verb::savepoint, "s"},
-                                                              {Verb::unlisten, ""},
+                                                              {Verb::query, ""},
+                                                              {Verb::reset_all, ""},
                                                               {Verb::rollback_to_savepoint, "s"},
-                                                              {Verb::release_savepoint, "s"},
-                                                              {Verb::commit, ""},
-                                                              {Verb::rollback, ""}}));
-  EXPECT_EQ(statements, (std::vector<std::uint32_t>{1, 2, 4, 5, 6, 7, 8}));
+                                                              {Verb::commit, ""}}));
+  EXPECT_TRUE(plain("COMMIT; BEGIN AND CHAIN").steps.empty()) << "the parser rejects it";
+  EXPECT_TRUE(plain("COMMIT AND CHAIN; SELECT 1").steps[0].chain);
+}
+
+TEST(Classify, KnowsWhatMayBringAnotherSearchPathBack) {
+  const auto behind = [](const char* sql) {
+    const Restores r = plain(sql).restores;
+    return std::string(r.reset ? "reset " : "") + (r.end ? "end " : "") + (r.savepoint ? "savepoint" : "");
+  };
+  EXPECT_EQ(behind("RESET ALL; SELECT 1"), "reset ");
+  EXPECT_EQ(behind("RESET search_path; SELECT 1; COMMIT"), "reset ");
+  EXPECT_EQ(behind("ROLLBACK; SELECT 1"), "end ");
+  EXPECT_EQ(behind("COMMIT; RESET ALL; SELECT 1"), "reset end ");
+  EXPECT_EQ(behind("ROLLBACK TO s; SELECT 1"), "savepoint");
+  for (const char* sql : {"SELECT 1; RESET ALL", "RESET work_mem; SELECT 1", "RESET ALL; RESET ALL", "SAVEPOINT s; SELECT 1", "BEGIN; SELECT 1; ROLLBACK"}) EXPECT_EQ(behind(sql), "") << sql;
 }
 
 TEST(Classify, NamesThePreparedStatementsOfAText) {
@@ -286,9 +302,11 @@ TEST(Classify, KnowsWhatAStatementLeavesBehind) {
            {"LOAD 'a'", kPins},
            {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", kHolds},
            {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kSets},
-           {"SELECT 1; SET work_mem = 5", Effects{.taints = true, .sets = true}},
-           {"RESET work_mem; SELECT 1", Effects{.taints = true, .sets = true}},
+           {"SELECT 1; SET work_mem = 5", kNone},
+           {"RESET work_mem; SELECT 1", kNone},
+           {"SELECT 1; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", kSets},
            {"SELECT 1; LISTEN a", kTaints},
+           {"SELECT 1; UNLISTEN *", kNone},
            {"SELEC 1", kPins},
 
            {"SELECT currval('orders_id_seq')", kReads},
