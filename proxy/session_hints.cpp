@@ -2,6 +2,7 @@
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
+#include "schema/quote.hpp"
 
 namespace weir::proxy {
 
@@ -12,15 +13,6 @@ using Kind = router::OwnSetting::Kind;
 namespace {
 
 constexpr std::uint32_t kText = 25;
-
-std::string in_quotes(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'') out += c;
-    out += c;
-  }
-  return out + "'";
-}
 
 std::string_view tag_of(Kind kind) {
   switch (kind) {
@@ -112,7 +104,7 @@ void Session::run_own_setting(const Plan& plan, ByteBuffer& out) {
 
 // A start-up parameter: read as the value of a SET.
 Result<void> Session::start_own_setting(std::string_view name, std::string_view value) {
-  const router::PlanRef plan = planner().plan(concat("SET ", name, " = ", in_quotes(value)), {}, {}).plan;
+  const router::PlanRef plan = planner().plan(concat("SET ", name, " = ", schema::quote_literal(value)), {}, {}).plan;
   if (auto against = against_hints(*plan)) return std::move(*against);
   if (plan->refusal) return *plan->refusal;
   if (!plan->own) return Error(sqlstate::kInvalidParameter, concat("start-up parameter ", name, " cannot be read"), "");

@@ -6,6 +6,7 @@
 
 #include "base/strings.hpp"
 #include "router/text_tokens.hpp"
+#include "schema/quote.hpp"
 
 namespace weir::router {
 
@@ -184,31 +185,13 @@ std::shared_ptr<const ScatterPlan> finished(CopyPlan plan, std::string construct
 
 // ---- COPY (SELECT ...) TO ----
 
-std::string quoted(std::string_view text) {
-  std::string out = "E'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') out += c;
-    out += c;
-  }
-  return out + "'";
-}
-
-std::string quoted_name(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) {
-    if (c == '"') out += c;
-    out += c;
-  }
-  return out + "\"";
-}
-
 std::string value_text(const DefElem& option) {
   if (pg::is(option.arg, T_A_Star)) return " *";
   const auto* list = pg::as<List>(option.arg, T_List);
   if (option.arg == nullptr) return {};
-  if (list == nullptr) return concat(" ", pg::is(option.arg, T_String) ? quoted(text_of(option.arg)) : text_of(option.arg));
+  if (list == nullptr) return concat(" ", pg::is(option.arg, T_String) ? schema::quote_literal(text_of(option.arg)) : text_of(option.arg));
   std::string names;
-  for (const Node* name : pg::ListOf<>(list)) names += concat(names.empty() ? "" : ", ", quoted_name(pg::text(name)));
+  for (const Node* name : pg::ListOf<>(list)) names += concat(names.empty() ? "" : ", ", schema::quote_ident(pg::text(name)));
   return concat(" (", names, ")");
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/strings.hpp"
 #include "router/classify.hpp"
+#include "schema/quote.hpp"
 
 namespace weir::router {
 namespace {
@@ -19,18 +20,9 @@ std::optional<std::string> value_of(const DefElem& option) {
   return std::string(pg::text(option.arg));
 }
 
-std::string quoted(std::string_view text, char quote) {
-  std::string out(1, quote);
-  for (const char c : text) {
-    if (c == quote) out += c;
-    out += c;
-  }
-  return out + quote;
-}
-
 std::string written(std::string_view name, const std::optional<std::string>& value) {
-  const std::string option = name == "analyze" ? "ANALYZE" : quoted(name, '"');
-  return value ? concat(option, " ", quoted(*value, '\'')) : option;
+  const std::string option = name == "analyze" ? "ANALYZE" : schema::quote_ident(name);
+  return value ? concat(option, " ", schema::quote_literal(*value)) : option;
 }
 
 // They want ANALYZE, or tell of it.

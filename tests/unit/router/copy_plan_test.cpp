@@ -80,7 +80,7 @@ TEST(CopyPlan, a_query_without_an_order_is_copied_by_every_shard) {
   const Plan plan = plan_of("COPY (SELECT id, 'a''b' FROM orders WHERE id > 7) TO STDOUT WITH CSV HEADER FORCE QUOTE id DELIMITER '\t'");
   EXPECT_EQ(copy_of(plan).way, CopyPlan::Way::out);
   EXPECT_EQ(plan.scatter->shard_sql.render({}),
-            "COPY (SELECT id, 'a''b' FROM orders WHERE id > 7) TO STDOUT WITH (format E'csv', header true, force_quote (\"id\"), delimiter E'\t')");
+            "COPY (SELECT id, 'a''b' FROM orders WHERE id > 7) TO STDOUT WITH (format 'csv', header true, force_quote (\"id\"), delimiter '\t')");
   EXPECT_EQ(plan_of("COPY (SELECT * FROM orders WHERE user_id = 1) TO STDOUT").target, Target::keyed);
 }
 
