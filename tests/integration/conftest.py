@@ -4,6 +4,7 @@ clusters        four shards with one streaming replica each, the demo's tables, 
 plain_clusters  one shard with one replica, empty database `app`
 weir            the proxy over `clusters` (sharded database `app`), trust
 plain_weir      the proxy over `plain_clusters` (plain database `app`), trust
+keys            three keys of each shard of `clusters`: [[of the first], ...]
 start_weir      start_weir([database_toml(...)], pool={...}): a proxy of the test's own, stopped at its end
 
 A test that breaks a cluster (kill, promote) puts it back, or starts clusters of its own. Files that use `clusters`
@@ -12,6 +13,7 @@ or `weir` run one at a time (see CMakeLists.txt).
 import pytest
 
 import harness
+import sharded
 
 
 @pytest.fixture(scope="session")
@@ -44,22 +46,19 @@ def plain_clusters():
 
 @pytest.fixture(scope="module")
 def weir(clusters):
-    proxy = harness.Weir([harness.database_toml(clusters)])
-    try:
-        proxy.start()
+    with harness.running([harness.database_toml(clusters)]) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
 
 
 @pytest.fixture(scope="module")
 def plain_weir(plain_clusters):
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)])
-    try:
-        proxy.start()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False)]) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def keys(clusters):
+    return sharded.spread_keys(clusters)
 
 
 @pytest.fixture

@@ -3,20 +3,16 @@ import contextlib
 import socket
 import threading
 
+import relay
 
-class Gate:
+
+class Gate(relay.Forwarder):
     """In front of one server. stop_at(text): the message that has it (or, `behind`: its answer) waits for open(), and then is passed on or lost."""
 
     def __init__(self, node):
-        self.to = (node["host"], int(node["port"]))
-        self.listener = socket.create_server(("127.0.0.1", 0))
         self.marker, self.behind, self.passes = None, False, False
         self.reached, self.opened = threading.Event(), threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self):
-        return self.listener.getsockname()[1]
+        super().__init__((node["host"], int(node["port"])))
 
     def stop_at(self, text, behind):
         self.reached.clear()
@@ -31,16 +27,10 @@ class Gate:
         self.open()
         self.listener.close()
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.to)
-            held = threading.Event()
-            threading.Thread(target=self._pass, args=(client, server, self._forth, held), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, self._back, held), daemon=True).start()
+    def joined(self, client, server):
+        held = threading.Event()
+        threading.Thread(target=self._pass, args=(client, server, self._forth, held), daemon=True).start()
+        threading.Thread(target=self._pass, args=(server, client, self._back, held), daemon=True).start()
 
     def _pass(self, source, target, may_pass, held):
         with contextlib.suppress(OSError):

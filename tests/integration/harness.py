@@ -2,6 +2,7 @@
 
 Nothing here asserts about Weir; it starts, stops and asks. Every wait has a deadline.
 """
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
@@ -291,6 +292,16 @@ class Weir:
     def descriptors(self):
         """How many file descriptors the proxy has open: for leaks."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+@contextlib.contextmanager
+def running(databases, **options):
+    """A started Weir, stopped (with its checks) at the end of the with statement."""
+    weir = Weir(databases, **options)
+    try:
+        yield weir.start()
+    finally:
+        weir.stop()
 
 
 def weirctl(*arguments, check=True, timeout=60):

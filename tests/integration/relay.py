@@ -66,21 +66,19 @@ def _end(of):
         pass
 
 
-class Relay:
-    """Stands in front of a shard's primary, the first's unless told; `shards` is the same description with the relay in its place.
+class Forwarder:
+    """Listens on a port of its own and hands each pair of connections, the client's and the server's, to joined(client, server).
 
-    `shards`: a description that has relays already. `delay`: seconds that every answer takes longer, from now on.
+    `to`: host (or a folder, of a unix socket) and port of the server.
     """
 
-    def __init__(self, clusters, shard=0, shards=None):
-        self.delay, self.trap, self.lock = 0.0, None, threading.Lock()
-        self.shards = copy.deepcopy(shards or clusters.shards)
-        primary = self.shards[shard]["primary"]
-        self.to = (primary["host"], int(primary["port"]))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        primary["host"], primary["port"] = "127.0.0.1", self.listener.getsockname()[1]
-        self.connections = []
+    def __init__(self, to):
+        self.to, self.listener = to, socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self):
+        return self.listener.getsockname()[1]
 
     def _accept(self):
         while True:
@@ -90,13 +88,31 @@ class Relay:
                 return
             try:
                 server = socket.create_connection(self.to) if not self.to[0].startswith("/") else _unix(*self.to)
-            except OSError:   # the server is down: so is the relay, for this one
+            except OSError:   # the server is down: so is this, for that client
                 client.close()
                 continue
-            for s in (client, server):
-                if s.family != socket.AF_UNIX:
-                    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(Connection(client, server, self))
+            self.joined(client, server)
+
+
+class Relay(Forwarder):
+    """Stands in front of a shard's primary, the first's unless told; `shards` is the same description with the relay in its place.
+
+    `shards`: a description that has relays already. `delay`: seconds that every answer takes longer, from now on.
+    """
+
+    def __init__(self, clusters, shard=0, shards=None):
+        self.delay, self.trap, self.lock = 0.0, None, threading.Lock()
+        self.shards = copy.deepcopy(shards or clusters.shards)
+        primary = self.shards[shard]["primary"]
+        self.connections = []
+        super().__init__((primary["host"], int(primary["port"])))
+        primary["host"], primary["port"] = "127.0.0.1", self.port
+
+    def joined(self, client, server):
+        for s in (client, server):
+            if s.family != socket.AF_UNIX:
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections.append(Connection(client, server, self))
 
     def set_trap(self, marker, before, happens):
         """`happens()` is called, once, as the first message with `marker` comes: before the server gets it, or when it has answered.

@@ -1,4 +1,6 @@
 """What the tests of the sharded database share: keys over all shards, and one plain PostgreSQL database that holds all the rows."""
+import contextlib
+
 import psycopg2
 import psycopg2.extras
 
@@ -36,6 +38,13 @@ def spread_keys(clusters, per_shard=3, start=1):
         if len(found[shard]) < per_shard:
             found[shard].append(key)
     return found
+
+
+def add_users(weir, keys, name="n{}"):
+    """A row of `users` for each key, through Weir; `name`: of the key."""
+    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
+        for k in keys:
+            cursor.execute("INSERT INTO users (id, name) VALUES (%s, %s)", (k, name.format(k)))
 
 
 def error_of(error):

@@ -1,7 +1,6 @@
 """Who may log in, and what the admin console shows and does."""
 import contextlib
 import socket
-import subprocess
 import threading
 
 import psycopg
@@ -21,11 +20,8 @@ def databases(plain_clusters):
 
 @pytest.fixture(scope="module")
 def weir(databases):
-    proxy = harness.Weir(databases, users=USERS, admin={"users": ["weir"], "stats_users": ["watcher"]})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running(databases, users=USERS, admin={"users": ["weir"], "stats_users": ["watcher"]}) as proxy:
+        yield proxy
 
 
 # --- scram ---

@@ -1,11 +1,8 @@
 """What comes to the port and is no PostgreSQL client, or one gone wrong: told off, forgotten, and nobody else disturbed."""
 import contextlib
-import os
 import pathlib
 import random
-import socket
 import struct
-import threading
 import time
 
 import pytest
@@ -16,11 +13,8 @@ from wire_client import WireClient, message, parse, query, startup, sync, text
 
 @pytest.fixture(scope="module")
 def weir(plain_clusters):
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 4, "client_login_timeout": "2s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 4, "client_login_timeout": "2s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture(autouse=True)

@@ -45,11 +45,8 @@ def columns(weir, view):
 
 @pytest.fixture(scope="module")
 def weir(plain_clusters):
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)], pool={"size": 4, "max_per_backend": 8})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False)], pool={"size": 4, "max_per_backend": 8}) as proxy:
+        yield proxy
 
 
 @pytest.mark.parametrize("view", COLUMNS)

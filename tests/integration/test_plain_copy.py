@@ -17,11 +17,8 @@ def one_server(plain_clusters):
     database = harness.database_toml(plain_clusters, sharded=False, replicas=False)
     host = f"host={plain_clusters.node()['host']} "
     assert host in database
-    weir = harness.Weir([database.replace(host, f"host={folder} ")], pool={"size": 1})
-    try:
-        yield weir.start()
-    finally:
-        weir.stop()
+    with harness.running([database.replace(host, f"host={folder} ")], pool={"size": 1}) as weir:
+        yield weir
         plain_clusters.psql("drop table slow; drop function refuse()")
 
 

@@ -19,12 +19,8 @@ MEGABYTE = "select string_agg(md5(i::text), '' order by i) from generate_series(
 @pytest.fixture(scope="module")
 def weir(plain_clusters):
     database = harness.database_toml(plain_clusters, sharded=False, replicas=False)
-    proxy = harness.Weir([database], listen={"workers": 2}, pool={"size": 3, "max_pinned": 3})
-    try:
-        proxy.start()
+    with harness.running([database], listen={"workers": 2}, pool={"size": 3, "max_pinned": 3}) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
 
 
 def expected_megabyte():

@@ -13,11 +13,8 @@ def weir(plain_clusters):
                           env=harness.clean_environment(), timeout=120)
     assert done.returncode == 0, done.stderr
     plain_clusters.await_replication()
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)], pool={"size": 8, "max_per_backend": 8})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False)], pool={"size": 8, "max_per_backend": 8}) as proxy:
+        yield proxy
 
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])

@@ -11,11 +11,8 @@ def weir(plain_clusters):
     plain_clusters.psql("create database direct")
     for database in ("app", "direct"):
         plain_clusters.psql("create table t0 (a int, b text)", dbname=database)
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 2, "wait_timeout": "20s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 2, "wait_timeout": "20s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -15,11 +15,8 @@ SERVERS = 2
 def weir(plain_clusters):
     plain_clusters.psql("create table p (id int primary key, v text); insert into p select g, 'v' || g from generate_series(1, 50) g;"
                         "create type mood as enum ('sad', 'ok'); create schema other; create type other.\"Odd,Type\" as enum ('x')")
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": SERVERS, "wait_timeout": "10s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": SERVERS, "wait_timeout": "10s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture(params=["weir", "postgres"])

@@ -16,11 +16,8 @@ from wire_client import (WireClient, bind, close, describe, execute, flush, mess
 @pytest.fixture(scope="module")
 def weir(plain_clusters):
     plain_clusters.psql("create table t (id int primary key, v text); create table c (a int, b text)")
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 3, "wait_timeout": "10s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False, replicas=False)], pool={"size": 3, "wait_timeout": "10s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture

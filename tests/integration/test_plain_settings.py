@@ -15,11 +15,8 @@ def weir(plain_clusters):
     plain_clusters.psql("create table t (id int primary key, v text); create sequence s; insert into t values (1, 'one');"
                         "create function sets(n text, v text) returns text language plpgsql as $$ begin return set_config(n, v, false); end $$")
     plain_clusters.await_replication()
-    proxy = harness.Weir([harness.database_toml(plain_clusters, sharded=False)], pool={"size": POOL})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(plain_clusters, sharded=False)], pool={"size": POOL}) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -24,20 +24,14 @@ def databases(plain_clusters):
 
 @pytest.fixture(scope="module")
 def weir(databases):
-    proxy = harness.Weir(databases, pool={"size": 3, "client_login_timeout": "3s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running(databases, pool={"size": 3, "client_login_timeout": "3s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")
 def scram(databases):
-    proxy = harness.Weir(databases, users={"postgres": "pg"}, pool={"client_login_timeout": "3s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running(databases, users={"postgres": "pg"}, pool={"client_login_timeout": "3s"}) as proxy:
+        yield proxy
 
 
 def begin(weir, version=V30, **parameters):

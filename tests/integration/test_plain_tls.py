@@ -50,11 +50,8 @@ def files(server, authority=None, **more):
 
 @pytest.fixture(scope="module")
 def weir(databases, server):
-    proxy = harness.Weir(databases, tls=files(server), pool={"size": 4, "client_login_timeout": "3s"})
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running(databases, tls=files(server), pool={"size": 4, "client_login_timeout": "3s"}) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -7,22 +7,12 @@ import psycopg2.errors
 import pytest
 
 import harness
-import sharded
-
-
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
 
 
 @pytest.fixture(scope="module")
 def proxy(clusters):
-    weir = harness.Weir([harness.database_toml(clusters, replicas=False)], pool={"size": 4})
-    try:
-        weir.start()
+    with harness.running([harness.database_toml(clusters, replicas=False)], pool={"size": 4}) as weir:
         yield weir
-    finally:
-        weir.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -29,11 +29,8 @@ def reference(clusters):
 @pytest.fixture(scope="module")
 def weir(clusters):
     """Without replicas: they would have to be waited for behind each DDL."""
-    proxy = harness.Weir([harness.database_toml(clusters, replicas=False)])
-    try:
-        yield proxy.start()
-    finally:
-        proxy.stop()
+    with harness.running([harness.database_toml(clusters, replicas=False)]) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,7 @@ import psycopg
 import pytest
 
 import harness
-import sharded
 import wire_client as wire
-
-
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,24 +15,13 @@ USERS = {"postgres": {"password": "x", "route_hints": True}, "guest": {"password
 
 @pytest.fixture(scope="module")
 def weir(clusters):
-    proxy = harness.Weir([harness.database_toml(clusters)], users=USERS, auth={"method": "trust"})
-    try:
-        proxy.start()
+    with harness.running([harness.database_toml(clusters)], users=USERS, auth={"method": "trust"}) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
-
-
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def rows(weir, keys):
-    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
-        for k in (k for shard in keys for k in shard):
-            cursor.execute("INSERT INTO users (id, name) VALUES (%s, %s)", (k, f"n{k}"))
+    sharded.add_users(weir, [k for shard in keys for k in shard])
 
 
 @pytest.fixture

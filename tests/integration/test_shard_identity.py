@@ -5,12 +5,6 @@ import psycopg2
 import pytest
 
 import harness
-import sharded
-
-
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
 
 
 @pytest.fixture(scope="module", autouse=True)

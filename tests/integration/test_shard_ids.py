@@ -47,12 +47,8 @@ def toml(shards, **options):
 
 @pytest.fixture(scope="module")
 def weir(shards):
-    proxy = harness.Weir([toml(shards)])
-    try:
-        proxy.start()
+    with harness.running([toml(shards)]) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
 
 
 @pytest.fixture

@@ -9,16 +9,9 @@ import sharded
 import wire_client as wire
 
 
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def rows(weir, keys):
-    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
-        for k in (k for shard in keys for k in shard):
-            cursor.execute("INSERT INTO users (id, name) VALUES (%s, 'old')", (k,))
+    sharded.add_users(weir, [k for shard in keys for k in shard], name="old")
 
 
 @pytest.fixture

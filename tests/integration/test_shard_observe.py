@@ -24,12 +24,8 @@ def http_port():
 @pytest.fixture(scope="module")
 def weir(plain_clusters, http_port):
     plain_clusters.psql(SCHEMA)
-    proxy = harness.Weir([observed(plain_clusters)], admin={"users": ["weir", "postgres"], "http": f"127.0.0.1:{http_port}"})
-    try:
-        proxy.start()
+    with harness.running([observed(plain_clusters)], admin={"users": ["weir", "postgres"], "http": f"127.0.0.1:{http_port}"}) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 """Pipelines with a Flush on a sharded database: what is prepared before a key is known runs on the key's shard (asyncpg's way to ask)."""
-import contextlib
 
 import pytest
 
@@ -15,9 +14,7 @@ READ = "SELECT id, name FROM users WHERE id = $1"
 def keys(clusters, weir):
     """One key of each shard, each with a row."""
     found = [shard[0] for shard in sharded.spread_keys(clusters, per_shard=1)]
-    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
-        for k in found:
-            cursor.execute("INSERT INTO users (id, name) VALUES (%s, %s)", (k, f"n{k}"))
+    sharded.add_users(weir, found)
     return found
 
 

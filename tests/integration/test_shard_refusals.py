@@ -11,11 +11,6 @@ import sharded
 
 
 @pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
-
-
-@pytest.fixture(scope="module")
 def twin(weir, clusters, keys):
     clusters.psql("CREATE FUNCTION spy(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM orders WHERE user_id = $1'", shard=0)
     clusters.psql("CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO countries VALUES (''XX'', ''x''); SELECT 1'", shard=0)

@@ -14,12 +14,6 @@ def reference(clusters):
 
 
 @pytest.fixture(scope="module")
-def keys(clusters):
-    """Three keys of each shard; the seeded ones."""
-    return sharded.spread_keys(clusters)
-
-
-@pytest.fixture(scope="module")
 def twin(weir, clusters, reference, keys):
     both = sharded.Twin(weir, clusters, reference)
     both.seed([k for shard in keys for k in shard])

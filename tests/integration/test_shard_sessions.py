@@ -10,16 +10,9 @@ import sharded
 from wire_client import WireClient, bind, execute, parse, run, sync
 
 
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def rows(weir, keys):
-    with contextlib.closing(weir.connect()) as connection, connection.cursor() as cursor:
-        for k in (k for shard in keys for k in shard):
-            cursor.execute("INSERT INTO users (id, name) VALUES (%s, %s)", (k, f"n{k}"))
+    sharded.add_users(weir, [k for shard in keys for k in shard])
 
 
 @pytest.fixture

@@ -10,20 +10,13 @@ ASYNCPG = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;
 NPGSQL = "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;CLOSE ALL;UNLISTEN *;SELECT pg_advisory_unlock_all();DISCARD SEQUENCES;DISCARD TEMP"
 
 
-@pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def rows(weir, clusters, keys):
     for i in range(len(clusters.shards)):
         clusters.psql("CREATE SCHEMA empty; GRANT ALL ON SCHEMA empty TO PUBLIC; CREATE SCHEMA other; CREATE TABLE other.users (id bigint, name text); INSERT INTO other.users VALUES (1, 'other'); "
                       "GRANT ALL ON SCHEMA other TO PUBLIC; GRANT ALL ON other.users TO PUBLIC", shard=i)
     weir.console("RELOAD")   # the catalog learns of them
-    with wire.WireClient(weir.port) as client:
-        for key in (key for shard in keys for key in shard):
-            client.query(f"INSERT INTO users (id, name) VALUES ({key}, 'old')")
+    sharded.add_users(weir, [key for shard in keys for key in shard], name="old")
 
 
 @pytest.fixture

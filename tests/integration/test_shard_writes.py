@@ -12,21 +12,12 @@ import wire_client as wire
 
 
 @pytest.fixture(scope="module")
-def keys(clusters):
-    return sharded.spread_keys(clusters)
-
-
-@pytest.fixture(scope="module")
 def proxy(clusters):
     clusters.psql("ALTER TABLE countries ADD COLUMN made timestamptz DEFAULT now(), ADD COLUMN number int DEFAULT 7", shard=0)
     for shard in range(1, len(clusters.shards)):
         clusters.psql("ALTER TABLE countries ADD COLUMN made timestamptz DEFAULT now(), ADD COLUMN number int DEFAULT 7", shard=shard)
-    weir = harness.Weir([harness.database_toml(clusters, replicas=False)], pool={"size": 4})
-    try:
-        weir.start()
+    with harness.running([harness.database_toml(clusters, replicas=False)], pool={"size": 4}) as weir:
         yield weir
-    finally:
-        weir.stop()
         for shard in range(len(clusters.shards)):
             clusters.psql("ALTER TABLE countries DROP COLUMN made, DROP COLUMN number", shard=shard)
 
