@@ -8,6 +8,7 @@ import pytest
 
 import harness
 import wire_client as wire
+from test_shard_hints import to_replicas
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,6 +134,18 @@ def test_analyze_executes_a_write_in_one_transaction(weir, clusters, client, key
         client.query("ROLLBACK")
         client.query("UPDATE users SET name = rtrim(name, '!')")
         client.query("UPDATE countries SET name = rtrim(name, '?')")
+
+
+def test_analyze_of_one_shards_write_runs_on_its_primary(weir, client):
+    """Of a key that nobody wrote to, reads go to the replica."""
+    def reads_replica():
+        before = to_replicas(weir)
+        client.query("SELECT name FROM users WHERE id = 700001")
+        return to_replicas(weir) > before
+
+    harness.wait_for(reads_replica, "a replica to serve reads")
+    for sql in ("UPDATE users SET name = 'x' WHERE id = 700001", "DELETE FROM users WHERE id = 700001"):
+        assert client.query(f"EXPLAIN (ANALYZE, COSTS OFF) {sql}").tags == ["EXPLAIN"]
 
 
 def test_describe_alone_executes_nothing(weir, clusters, client):

@@ -116,6 +116,20 @@ def test_what_the_session_says_is_part_of_it(weir, twin, keys):
             c.execute("RESET ALL")
 
 
+@pytest.mark.parametrize("first, second", [("nowhere", "public"), ("public", "nowhere")])
+def test_a_plan_is_of_its_search_path(twin, first, second):
+    """What stands for one table, or none, was planned as such."""
+    sql = f"SELECT count(*) AS {first} FROM orders"
+    try:
+        for path in (first, second, first):
+            for connection in (twin.weir, twin.plain):
+                connection.cursor().execute(f"SET search_path = {path}")
+            assert ask(twin.weir, sql) == ask(twin.plain, sql), path
+    finally:
+        for connection in (twin.weir, twin.plain):
+            connection.cursor().execute("RESET search_path")
+
+
 def test_a_changed_schema_is_another_statement(weir, clusters, twin):
     sql = "SELECT * FROM orders ORDER BY user_id, id LIMIT 1"
     before = ask(twin.weir, sql)
