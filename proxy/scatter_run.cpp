@@ -50,8 +50,12 @@ CollationFacts facts_of_catalog(std::string_view default_collation) {
 }
 
 bool is_text(std::uint32_t type) { return ValueOrder::is_collatable(type); }
+bool is_name(std::uint32_t type) { return type == 19; }   // pg_type.dat: bytewise, but for a COLLATE of another kind
 
 bool is_bytewise(std::string_view collation) { return collation == "C" || collation == "POSIX" || collation == "ucs_basic"; }
+Error not_known_here(std::string_view collation) {
+  return {sqlstate::kFeatureNotSupported, concat("how collation \"", collation, "\" orders text is known to the servers only")};
+}
 
 bool uses_now(const ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
 
@@ -407,13 +411,14 @@ Result<std::vector<SortKey>> Scatter::sort_keys(const Portal& portal, const Scat
   for (const router::SortColumn& c : plan.order) {
     const wire::FieldDescription& field = fields[column];
     CollationRef collation;
-    if (is_text(field.type) && !c.collation_known)
+    if ((is_text(field.type) || is_name(field.type)) && !c.collation_known)
       return Error(sqlstate::kFeatureNotSupported, concat("the collation of sort column \"", field.name, "\" is known to the servers only"));
     if (is_text(field.type)) {
       auto found = collation_of(portal, c.collation);
       if (!found) return found.take_error();
       collation = std::move(*found);
     }
+    if (is_name(field.type) && !is_bytewise(c.collation)) return not_known_here(c.collation);
     auto order = ValueOrder::of(field.type, std::move(collation));
     if (!order) return order.take_error();
     keys.push_back({column++, c.descending, c.nulls_first, std::move(*order)});
@@ -424,7 +429,7 @@ Result<std::vector<SortKey>> Scatter::sort_keys(const Portal& portal, const Scat
 Result<CollationRef> Scatter::collation_of(const Portal& portal, const std::string& named) const {
   if (!s_.server_encoding_) return Error(sqlstate::kFeatureNotSupported, "text is sorted in an encoding that is not the client's");
   if (is_bytewise(named)) return CollationRef(std::make_shared<const Collation>());
-  if (!named.empty()) return Error(sqlstate::kFeatureNotSupported, concat("how collation \"", named, "\" orders text is known to the servers only"));
+  if (!named.empty()) return not_known_here(named);
   if (auto by_bytes = Collation::open(facts_of_catalog(s_.planner().catalog().default_collation()))) return by_bytes;
   const std::string& first = portal.links.front()->server().text_order;
   for (const ScatterLink* link : portal.links)

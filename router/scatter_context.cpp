@@ -345,7 +345,8 @@ std::optional<std::string> ScatterContext::collation_of(Node* expr) const {
   constexpr std::uint32_t kName = 19;
   if (const auto m = meaning(expr)) {
     const std::string& collation = plain(*m).collation;
-    if (plain(*m).type == kName || m->merged) return std::nullopt;
+    if (m->merged) return std::nullopt;
+    if (plain(*m).type == kName && collation.empty()) return "C";
     constexpr std::string_view kCatalog = "pg_catalog.";
     return collation.starts_with(kCatalog) ? collation.substr(kCatalog.size()) : collation;
   }
