@@ -69,6 +69,20 @@ void for_each_node(void* root, const std::function<bool(Node*)>& visit) {
   }
 }
 
+void for_each_own_node(void* root, const std::function<bool(Node*)>& visit) {
+  std::vector<void*> tested{root};
+  while (!tested.empty()) {
+    void* part = tested.back();
+    tested.pop_back();
+    for_each_node(part, [&](Node* node) {
+      if (!visit(node)) return false;
+      const auto* link = pg::as<SubLink>(node, T_SubLink);
+      if (link != nullptr) tested.push_back(link->testexpr);
+      return link == nullptr;
+    });
+  }
+}
+
 bool is_star(const Node* node) {
   const auto* ref = pg::as<ColumnRef>(node, T_ColumnRef);
   if (ref == nullptr) return false;
@@ -295,6 +309,21 @@ bool ScatterContext::is_aggregate(const FuncCall& call) const {
   const pg::Name name = pg::name_of(call.funcname);
   const auto facts = catalog().find_function(name.schema, name.name);
   return facts && facts->is_aggregate;
+}
+
+bool ScatterContext::names_aggregate(Node* node) const {
+  const auto is_one = [this](const Node* last) {
+    const auto facts = pg::is(last, T_String) ? catalog().find_function({}, pg::text(last)) : std::nullopt;
+    return facts && facts->is_aggregate;
+  };
+  if (const auto* step = pg::as<A_Indirection>(node, T_A_Indirection)) {
+    const pg::ListOf<> steps(step->indirection);
+    return std::any_of(steps.begin(), steps.end(), is_one);
+  }
+  const auto* ref = pg::as<ColumnRef>(node, T_ColumnRef);
+  if (ref == nullptr || meaning(node)) return false;
+  const pg::ListOf<> fields(ref->fields);
+  return fields.size() > 1 && is_one(fields[fields.size() - 1]);
 }
 
 std::optional<std::string_view> ScatterContext::builtin_aggregate(const FuncCall& call) const {

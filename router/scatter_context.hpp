@@ -72,6 +72,8 @@ class ScatterContext {
   [[nodiscard]] bool may_have_ties() const { return ties_; }
   // Is that a built-in aggregate, an aggregate at all?
   [[nodiscard]] bool is_aggregate(const FuncCall& call) const;
+  // May that be an aggregate in attribute notation? "u.count" is count(u), if u has no such column.
+  [[nodiscard]] bool names_aggregate(Node* node) const;
   [[nodiscard]] std::optional<std::string_view> builtin_aggregate(const FuncCall& call) const;
 
   // Are two expressions the same in every execution that keeps what is added to `rules`? Names by what they mean, if they
@@ -108,6 +110,8 @@ class ScatterContext {
 // Calls `visit` for a node and all below it, parents first, until it returns false for one: then not below that. Not for
 // trees deeper than look() allows.
 void for_each_node(void* root, const std::function<bool(Node*)>& visit);
+// Of a query's expressions: the nodes that are its own, not its subqueries'. (What IN (SELECT ...) tests is.)
+void for_each_own_node(void* root, const std::function<bool(Node*)>& visit);
 
 // The name of an output column as PostgreSQL makes it up (src/backend/parser/parse_target.c). None: it takes more to tell.
 [[nodiscard]] std::optional<std::string> output_name(const ResTarget& target);

@@ -21,8 +21,8 @@ namespace weir::router {
 // Is each row of the query made of rows of one key, and so on one shard? Aggregates, DISTINCT and windows included.
 [[nodiscard]] bool is_by_shard(const SelectStmt& select, const ScatterContext& context);
 
-// Does every subquery that reads no sharded table itself have one answer only? One that a LIMIT cuts, or an aggregate that
-// depends on the order of rows, may have another on each shard.
+// Does every subquery that reads no sharded table itself have one answer only? One that a LIMIT cuts, an aggregate that
+// depends on the order of rows, or ARRAY (SELECT ...), may have another on each shard.
 [[nodiscard]] bool shards_agree(const ScatterContext& context);
 
 // Rows computed by shard (scatter_stream.cpp).

@@ -46,56 +46,6 @@ Node* group_value(Node* item, const SelectStmt& select, const ScatterContext& co
   return target != nullptr && !bad ? target->val : nullptr;
 }
 
-bool is_grouped(const SelectStmt& select, const ScatterContext& context) {
-  bool grouped = select.groupClause != nullptr || select.havingClause != nullptr;
-  for (void* part : {static_cast<void*>(select.targetList), static_cast<void*>(select.sortClause)})
-    for_each_node(part, [&](Node* node) {
-      if (const auto* call = pg::as<FuncCall>(node, T_FuncCall)) grouped |= context.is_aggregate(*call);
-      return !pg::is(node, T_SubLink);
-    });
-  return grouped;
-}
-
-namespace {
-
-bool is_order_free(const FuncCall& call, const ScatterContext& context) {
-  if (call.over != nullptr) return false;
-  if (!context.is_aggregate(call)) return true;
-  const auto name = context.builtin_aggregate(call);
-  if (!name) return false;
-  for (const std::string_view free : {"count", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or"})
-    if (*name == free) return true;
-  const pg::ListOf<> arguments(call.args);
-  return (*name == "sum" || *name == "avg") && arguments.size() == 1 && exact_type_of(arguments[0], context).has_value();
-}
-
-bool has_one_answer(const SelectStmt& select, const ScatterContext& context) {
-  if (select.limitCount != nullptr || select.limitOffset != nullptr) return false;
-  const pg::ListOf<> distinct(select.distinctClause);
-  if (distinct.size() > 0 && distinct[0] != nullptr) return false;
-  bool good = true;
-  for_each_node(select.targetList, [&](Node* node) {
-    if (const auto* call = pg::as<FuncCall>(node, T_FuncCall)) good &= is_order_free(*call, context);
-    return good;
-  });
-  return good;
-}
-
-}  // namespace
-
-bool shards_agree(const ScatterContext& context) {
-  bool good = true;
-  for_each_node(context.statement(), [&](Node* node) {
-    const auto* select = pg::as<SelectStmt>(node, T_SelectStmt);
-    if (select == nullptr || node == context.statement()) return good;
-    const auto& items = context.binder().sharded_items();
-    const bool sharded = std::any_of(items.begin(), items.end(), [&](const ShardedItem& i) { return i.query == select; });
-    good &= sharded || has_one_answer(*select, context);
-    return good;
-  });
-  return good;
-}
-
 namespace {
 
 using Anchors = std::vector<const ShardedItem*>;
@@ -143,10 +93,10 @@ bool windows_by_key(const SelectStmt& select, const Anchors& anchors, const Scat
   }
   for (void* part : {static_cast<void*>(select.targetList), static_cast<void*>(select.sortClause),
                      static_cast<void*>(select.distinctClause)})
-    for_each_node(part, [&](Node* node) {
+    for_each_own_node(part, [&](Node* node) {
       const auto* call = pg::as<FuncCall>(node, T_FuncCall);
       if (call != nullptr && call->over != nullptr) check(*call->over);
-      return !pg::is(node, T_SubLink);
+      return true;
     });
   return good;
 }

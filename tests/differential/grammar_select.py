@@ -9,7 +9,7 @@ class SelectGrammar(Grammar):
     def select(self):
         self.begin()
         text, order = self.one(self.rows, self.rows, self.rows, self.groups, self.groups, self.aggregates, self.distinct, self.sets, self.windows, self.nested, self.bare,
-                               self.locking, self.wrong)
+                               self.locking, self.overlooked, self.wrong)
         if self.chance(0.04):
             self.is_("comment in front")
             text = self.random.choice(COMMENTS) + text
@@ -223,6 +223,21 @@ class SelectGrammar(Grammar):
         over = self.random.choice([f"PARTITION BY {by}", f"ORDER BY {by}", "", f"PARTITION BY {scope[0][0]}.{scope[0][1].unique[0]}"])
         made = self.random.choice(["count(*)", "rank()" if "ORDER" in over else "count(*)", f"sum({self.number(scope)})"])
         return f"SELECT {by}, {made} OVER ({over}) FROM {source}{self.where(scope)}", ANY_ORDER
+
+    def overlooked(self):
+        """Aggregates and windows of the query that stand in a subquery, before IN (SELECT ...), or in attribute notation."""
+        self.is_("aggregate in a subquery")
+        scope, source = self.source()
+        column, by = self.column(scope)[0], self.column(scope)[0]
+        alias, where = self.random.choice(scope)[0], self.where(scope)
+        return self.random.choice([
+            f"SELECT (SELECT count({column})) FROM {source}{where}", f"SELECT (SELECT min({column}::text) FROM countries LIMIT 1) FROM {source}{where}",
+            f"SELECT {by}, (SELECT count({column})) FROM {source}{where} GROUP BY {by}", f"SELECT DISTINCT (SELECT max({column}::text)) FROM {source}{where}",
+            f"SELECT count({column}) IN (SELECT n FROM countries) FROM {source}{where}", f"SELECT {by}, count(*) OVER () IN (SELECT n FROM countries) FROM {source}{where}",
+            f"SELECT {alias}.count FROM {source}{where}", f"SELECT ({alias}).count FROM {source}{where}", f"SELECT (SELECT {alias}.count) FROM {source}{where}",
+            f"SELECT {by} FROM {source}{where} GROUP BY {by} HAVING EXISTS (SELECT 1 FROM countries x WHERE x.n <= count({column}))",
+            f"SELECT {by}, (SELECT count(x.n) FROM countries x WHERE x.n <> 1) FROM {source}{where}",
+            f"SELECT {by}, ARRAY (SELECT x.name FROM countries x ORDER BY x.name) FROM {source}{where}"]), ANY_ORDER
 
     def nested(self):
         construct = self.random.choice(["derived table", "CTE", "scalar subquery", "CTE used twice", "recursive CTE"])

@@ -55,6 +55,9 @@ ANY_ORDER = [
     "SELECT DISTINCT user_id FROM orders",
     "SELECT id FROM users UNION ALL SELECT user_id FROM works",
     "SELECT user_id, id, created_at, title FROM works WHERE created_at >= '2024-01-15+00' AND created_at < '2024-03-01+00'",
+    "SELECT u.id, (SELECT count(o.amount) FROM orders o WHERE o.user_id = u.id) FROM users u",
+    "SELECT u.id, o.count FROM users u, LATERAL (SELECT count(*) FROM orders o WHERE o.user_id = u.id) o",
+    "SELECT user_id, (SELECT max(amount)) FROM orders GROUP BY user_id",
 ]
 IN_ORDER = [
     "SELECT id FROM users ORDER BY id",
@@ -97,6 +100,21 @@ FINISHED = [
     "SELECT product, sum(amount) FROM orders GROUP BY product ORDER BY sum(amount) DESC, 1 LIMIT 2",
     "SELECT count(*) FILTER (WHERE user_id = {a}) FROM orders",
     "SELECT id FROM users WHERE id = {a} UNION SELECT id FROM users WHERE id = {b} ORDER BY id",
+    # Aggregates and windows where they are easily overlooked: all of these make one row of many.
+    "SELECT (SELECT count(u.id)) FROM users u",
+    "SELECT (SELECT count(u.id) FILTER (WHERE EXISTS (SELECT 1 FROM orders o WHERE o.user_id = u.id AND o.id = 1))) FROM users u",
+    "SELECT (SELECT max(u.name) FROM countries c LIMIT 1) FROM users u",
+    "SELECT ARRAY (SELECT count(u.id)) FROM users u",
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM countries HAVING count(u.id) > 3) THEN 1 END AS many FROM users u",
+    "SELECT 1 AS one FROM users u ORDER BY (SELECT count(u.id))",
+    "SELECT DISTINCT (SELECT max(u.name)) FROM users u",
+    "SELECT DISTINCT ON (count(*)) 1 AS one FROM users",
+    "SELECT 1 AS one FROM users WINDOW w AS (ORDER BY count(*))",
+    "SELECT count(u.id) IN (SELECT 16) FROM users u",
+    "SELECT count(*) IN (SELECT 16) FROM users u",
+    "SELECT id, row_number() OVER (ORDER BY id) IN (SELECT 3) FROM users ORDER BY id",
+    "SELECT o.count FROM users u JOIN (SELECT 1 AS x) o ON true",
+    "SELECT j.count FROM (users u JOIN orders o ON o.user_id = u.id) AS j",
 ]
 
 

@@ -41,6 +41,29 @@ std::string scattered(std::string_view sql) {
   return concat(out, render(plan.scatter->finish_sql, arguments));
 }
 
+TEST(ScatterPlan, AggregatesAreFoundWhereverTheyStand) {
+  for (const std::string_view sql : {"SELECT (SELECT count(o.id)) FROM orders o", "SELECT (SELECT count(o.id) FROM countries c) FROM orders o",
+                                     "SELECT (SELECT count(o.id) FILTER (WHERE EXISTS (SELECT 1 FROM users w WHERE w.id = o.user_id))) FROM orders o",
+                                     "SELECT count(*) IN (SELECT 1) FROM orders", "SELECT row_number() OVER (ORDER BY id) IN (SELECT 1) FROM orders",
+                                     "SELECT 1 FROM orders ORDER BY (SELECT max(orders.id))", "SELECT DISTINCT ON (count(*)) 1 FROM orders",
+                                     "SELECT s.count FROM orders o, LATERAL (SELECT o.id) s", "SELECT o.count FROM orders o", "SELECT (o).count FROM orders o",
+                                     "SELECT s.count FROM orders s WHERE EXISTS (SELECT 1 FROM (SELECT 1 AS count) s)"})
+    EXPECT_THAT(scattered(sql), ::testing::Not(StartsWith("stream"))) << sql;
+  for (const std::string_view sql : {"SELECT (SELECT count(w.id) FROM users w WHERE w.id = o.user_id) FROM orders o", "SELECT (SELECT count(*) FROM countries) FROM orders o",
+                                     "SELECT s.count FROM orders o, LATERAL (SELECT count(*) FROM users o2 WHERE o2.id = o.user_id) s",
+                                     "SELECT user_id, (SELECT count(o.id)) FROM orders o GROUP BY user_id"})
+    EXPECT_THAT(scattered(sql), StartsWith("stream")) << sql;
+}
+
+TEST(ScatterPlan, ArraysOfRowsInNoOrderAreEachShardsOwn) {
+  EXPECT_THAT(scattered("SELECT id, ARRAY (SELECT name FROM countries) FROM orders"), ::testing::Not(StartsWith("stream")));
+  EXPECT_THAT(scattered("SELECT id, ARRAY (SELECT name FROM countries ORDER BY code) FROM orders"), ::testing::Not(StartsWith("stream")));
+  for (const std::string_view sql : {"SELECT id, ARRAY (SELECT name FROM countries ORDER BY name DESC) FROM orders", "SELECT id, ARRAY (SELECT name FROM countries ORDER BY 1) FROM orders",
+                                     "SELECT id FROM orders WHERE status = ANY (ARRAY (SELECT name FROM countries)::text[])", "SELECT id, ARRAY (SELECT generate_series(1, 3)) FROM orders",
+                                     "SELECT id, ARRAY (SELECT w.id FROM users w WHERE w.id = o.user_id) FROM orders o"})
+    EXPECT_THAT(scattered(sql), StartsWith("stream")) << sql;
+}
+
 TEST(ScatterPlan, RowsAreStreamedAndMergedByHiddenColumns) {
   EXPECT_EQ(scattered("SELECT id, status FROM orders"), "stream: SELECT id, status FROM orders");
   EXPECT_EQ(scattered("SELECT * FROM orders ORDER BY created_at DESC, id LIMIT 10 OFFSET 5"),
