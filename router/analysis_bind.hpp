@@ -168,6 +168,7 @@ class Binder {
   void insert_select(const SelectStmt& stmt, Level& level, InsertKey& key);
   [[nodiscard]] static bool becomes_key(const ColumnAt& at, const schema::Relation& relation);
   std::optional<InsertKey> insert_key(const InsertStmt& stmt, const schema::Relation& relation, bool outermost);
+  bool key_is_ignored(OverridingKind kind, const schema::Relation& relation);
   void refuse_without_key(const schema::Relation& relation, const std::optional<KeyFill>& fill, std::string_view with = {});
   void insert_value(const Node* value, InsertKey& key, std::vector<KeySource>& values);
   void on_conflict(const InsertStmt& stmt, const schema::Relation* relation, const CteScope* ctes, Level* outer);

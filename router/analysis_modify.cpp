@@ -78,6 +78,7 @@ std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, cons
     for (std::size_t i = 0; i < relation.columns.size(); ++i) key.columns.push_back(static_cast<int>(i));
     key.position = relation.key_column;
   }
+  if (key_is_ignored(stmt.override, relation)) return std::nullopt;
   if (key.position >= 0 && stmt.selectStmt != nullptr) return key;
   if (stmt.cols == nullptr && stmt.selectStmt != nullptr) {
     refuse(concat("INSERT into ", relation.qualified(), " without a list of columns: their order is not known"),
@@ -88,6 +89,15 @@ std::optional<Binder::InsertKey> Binder::insert_key(const InsertStmt& stmt, cons
     refuse_without_key(relation, key.fills ? std::optional(fill) : std::nullopt);
   }
   return std::nullopt;
+}
+
+// The row's key would be drawn from a sequence.
+bool Binder::key_is_ignored(OverridingKind kind, const schema::Relation& relation) {
+  const bool ignored = kind == OVERRIDING_USER_VALUE && relation.columns[static_cast<std::size_t>(relation.key_column)].is_identity();
+  if (ignored)
+    refuse(concat("INSERT into ", relation.qualified(), " OVERRIDING USER VALUE, which ignores the value of its sharding key ", key_name(relation)),
+           "Leave OVERRIDING USER VALUE out.");
+  return ignored;
 }
 
 void Binder::refuse_without_key(const schema::Relation& relation, const std::optional<KeyFill>& fill, std::string_view with) {
@@ -254,6 +264,7 @@ void Binder::merge(const MergeStmt& stmt, const CteScope* ctes, Level* outer) {
 // The new row's key: a column of the source, or a constant.
 void Binder::merge_insert(const MergeWhenClause& clause, const schema::Relation& relation, Level& level) {
   InsertKey key{&relation, {}, relation.key_column, false, false};
+  if (key_is_ignored(clause.override, relation)) return;
   const pg::ListOf<ResTarget> columns(clause.targetList);
   if (columns.size() > 0) key.position = -1;
   for (std::size_t i = 0; i < columns.size(); ++i)

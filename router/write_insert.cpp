@@ -74,7 +74,14 @@ std::vector<int> columns_of(const InsertStmt& stmt, const schema::Relation& rela
     columns.push_back(column->indirection != nullptr ? -1 : relation.column_index(pg::text(column->name)));
   if (stmt.cols == nullptr)
     for (std::size_t i = 0; i < relation.columns.size(); ++i) columns.push_back(static_cast<int>(i));
+  leave_out_ignored(columns, stmt.override, relation);
   return columns;
+}
+
+void leave_out_ignored(std::vector<int>& columns, OverridingKind kind, const schema::Relation& relation) {
+  if (kind != OVERRIDING_USER_VALUE) return;
+  for (int& column : columns)
+    if (column >= 0 && relation.columns[static_cast<std::size_t>(column)].is_identity()) column = -1;
 }
 
 std::optional<std::vector<RowSpan>> rows_of(const InsertStmt& stmt, const TextParts& text) {

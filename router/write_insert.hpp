@@ -20,8 +20,10 @@ enum class DefaultKind : std::uint8_t {
 // What a timestamptz becomes there; empty: it is one.
 [[nodiscard]] std::string time_cast(const schema::Column& column);
 
-// Columns, by index, that the statement's rows have values for, in their order; -1: not known to the catalog.
+// Columns, by index, that the statement's rows have values for, in their order; -1: not known to the catalog, or the value is ignored.
 [[nodiscard]] std::vector<int> columns_of(const InsertStmt& stmt, const schema::Relation& relation);
+// Of such columns: those whose values OVERRIDING USER VALUE ignores become -1.
+void leave_out_ignored(std::vector<int>& columns, OverridingKind kind, const schema::Relation& relation);
 
 // Where the rows of VALUES stand in the text: tokens of their parentheses.
 struct RowSpan {

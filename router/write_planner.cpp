@@ -135,6 +135,7 @@ class WritePlanner {
   std::optional<Error> each() {
     const ShardedItem* target = target_item();
     if (target == nullptr) return refusal("this write over several shards", std::string(kByKey));
+    if (auto error = update_ != nullptr ? against_new_numbers(update_->targetList) : std::nullopt) return error;
     const std::vector<bool> reached = binder_.graph().reachable(anchor_ != nullptr ? anchor_->key : target->key);
     for (const ShardedItem& item : binder_.sharded_items())
       if (!reached[static_cast<std::size_t>(item.key)])
@@ -150,6 +151,7 @@ class WritePlanner {
     const auto& items = binder_.sharded_items();
     const auto source = std::find_if(items.begin(), items.end(), [&](const ShardedItem& i) { return reinterpret_cast<const Node*>(i.var) == merge_->sourceRelation; });
     for (const MergeWhenClause* clause : pg::ListOf<MergeWhenClause>(merge_->mergeWhenClauses)) {
+      if (auto error = clause->commandType == CMD_UPDATE ? against_new_numbers(clause->targetList) : std::nullopt) return error;
       if (clause->commandType != CMD_INSERT) continue;
       if (source == items.end() || !inserts_key_of(*clause, *source))
         return refusal(concat("MERGE into ", relation_->qualified(), " over several shards that inserts rows which are not made of rows of a sharded table with the same key"),
@@ -166,6 +168,7 @@ class WritePlanner {
     for (const ResTarget* column : pg::ListOf<ResTarget>(clause.targetList)) columns.push_back(relation_->column_index(pg::text(column->name)));
     const std::size_t values = pg::ListOf<>(clause.values).size();
     for (std::size_t i = 0; clause.targetList == nullptr && i < values; ++i) columns.push_back(static_cast<int>(i));
+    leave_out_ignored(columns, clause.override, *relation_);
     return columns;
   }
 
@@ -199,6 +202,8 @@ class WritePlanner {
 
   std::optional<Error> insert() {
     if (auto error = against_conflict()) return error;
+    if (const OnConflictClause* clause = insert_->onConflictClause)
+      if (auto error = against_new_numbers(clause->targetList)) return error;
     const auto* select = pg::as<SelectStmt>(insert_->selectStmt, T_SelectStmt);
     if (select == nullptr) return refusal("INSERT ... DEFAULT VALUES into a sharded table", "Give the key.");
     return select->valuesLists != nullptr ? insert_rows() : insert_select(*select);
@@ -231,11 +236,36 @@ class WritePlanner {
     for (std::size_t i = 0; i < relation_->columns.size(); ++i) {
       const Column& column = relation_->columns[i];
       const bool has_value = std::find(given.begin(), given.end(), static_cast<int>(i)) != given.end();
-      if (!column.per_shard_sequence || has_value) continue;
-      return refusal(concat("INSERT into ", relation_->qualified(), " over several shards, whose column ", column.name, " is drawn from each shard's own sequence"),
-                     concat("Give ", column.name, " a value, or say unique = \"per_shard\" in the table's rule."));
+      if (column.per_shard_sequence && !has_value) return own_number("INSERT into ", column);
     }
     return std::nullopt;
+  }
+
+  // SET column = DEFAULT.
+  [[nodiscard]] std::optional<Error> against_new_numbers(const List* targets) const {
+    if (relation_->rule == nullptr || relation_->rule->unique_per_shard) return std::nullopt;
+    for (const ResTarget* set : pg::ListOf<ResTarget>(targets)) {
+      const int index = relation_->column_index(pg::text(set->name));
+      if (!pg::is(assigned_value(*set), T_SetToDefault) || index < 0) continue;
+      const Column& column = relation_->columns[static_cast<std::size_t>(index)];
+      if (column.per_shard_sequence) return own_number("UPDATE of ", column);
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] Error own_number(std::string_view verb, const Column& column) const {
+    return refusal(concat(verb, relation_->qualified(), " over several shards, whose column ", column.name, " is drawn from each shard's own sequence"),
+                   concat("Give ", column.name, " a value, or say unique = \"per_shard\" in the table's rule."));
+  }
+
+  // Of SET (a, b) = (x, y), too; null: a subquery's.
+  static Node* assigned_value(const ResTarget& set) {
+    const auto* several = pg::as<MultiAssignRef>(set.val, T_MultiAssignRef);
+    if (several == nullptr) return set.val;
+    const auto* row = pg::as<RowExpr>(several->source, T_RowExpr);
+    const pg::ListOf<> cells(row == nullptr ? nullptr : row->args);
+    const auto column = static_cast<std::size_t>(several->colno - 1);
+    return column < cells.size() ? cells[column] : nullptr;
   }
 
   std::optional<Error> insert_rows() {
@@ -319,16 +349,8 @@ class WritePlanner {
   }
 
   std::optional<Error> fill_update() {
-    for (const ResTarget* set : pg::ListOf<ResTarget>(update_->targetList)) {
-      Node* value = set->val;
-      if (const auto* several = pg::as<MultiAssignRef>(value, T_MultiAssignRef)) {
-        const auto* row = pg::as<RowExpr>(several->source, T_RowExpr);
-        const pg::ListOf<> cells(row == nullptr ? nullptr : row->args);
-        const auto column = static_cast<std::size_t>(several->colno - 1);
-        value = column < cells.size() ? cells[column] : nullptr;
-      }
-      if (auto error = fill_default(value, relation_->column_index(pg::text(set->name)))) return error;
-    }
+    for (const ResTarget* set : pg::ListOf<ResTarget>(update_->targetList))
+      if (auto error = fill_default(assigned_value(*set), relation_->column_index(pg::text(set->name)))) return error;
     return std::nullopt;
   }
 
@@ -340,7 +362,7 @@ class WritePlanner {
                      "Which row comes first is each shard's affair: insert the rows with VALUES.");
     if (const OnConflictClause* clause = insert_->onConflictClause)
       for (const ResTarget* set : pg::ListOf<ResTarget>(clause->targetList))
-        if (auto error = fill_default(set->val, relation_->column_index(pg::text(set->name)))) return error;
+        if (auto error = fill_default(assigned_value(*set), relation_->column_index(pg::text(set->name)))) return error;
     return select != nullptr && select->valuesLists != nullptr ? fill_rows(*select) : fill_nothing(select);
   }
 

@@ -31,6 +31,9 @@ struct Column {
                                     // cut on assignment, so an INSERT of such a key must not be routed by its bytes.
   std::string default_expression;   // as pg_get_expr() shows it; "NULL": generated; empty with has_default: identity, a domain's
   bool per_shard_sequence = false;  // its default draws from a sequence (serial, identity), each shard from its own
+
+  // GENERATED ... AS IDENTITY: OVERRIDING USER VALUE ignores what an INSERT gives for it.
+  [[nodiscard]] bool is_identity() const { return per_shard_sequence && default_expression.empty(); }
 };
 
 struct UniqueIndex {

@@ -130,6 +130,13 @@ NOT_ONE_SHARD = [
     "INSERT INTO settings_unlisted SELECT id, name FROM users WHERE id = {b}",
     "SELECT pg_read_file(name) FROM users",
     "SELECT lo_import('/etc/passwd'), count(*) FROM orders",
+    "SELECT u.count FROM users u",   # count(u)
+    "SELECT (u).count FROM users u",
+    "SELECT (SELECT u.count) FROM users u",
+    "SELECT id FROM users ORDER BY name::name COLLATE \"und-x-icu\", id",
+    "UPDATE countries SET name = ARRAY (SELECT code FROM countries)::text",   # in each shard's own order
+    "UPDATE users SET name = (ARRAY (SELECT code FROM countries))[1]",
+    "INSERT INTO countries SELECT 'XX', ARRAY (SELECT code FROM countries ORDER BY name)::text",
 ]
 
 
