@@ -1,6 +1,7 @@
 """EXPLAIN over several shards: each shard's plan with Weir's own step on top; and weirctl route says the same as what the servers saw."""
 import contextlib
 import json
+import pathlib
 import re
 
 import psycopg
@@ -242,18 +243,18 @@ def test_route_explain_and_the_servers_agree(weir, clusters, client, keys, sql):
 
 
 def test_servers_see_what_route_says(weir, clusters, keys):
-    """By their logs: log_statement is the session's."""
+    """By their logs, the replicas' too: log_statement is the session's."""
     sql = "SELECT id, name FROM users WHERE name LIKE 'n%' ORDER BY name, id LIMIT 3"
     said = routed(weir, sql)
-    marks = {i: len(log_of(clusters, i)) for i in range(4)}
+    before = [logs_of(clusters, i) for i in range(4)]
     with wire.WireClient(weir.port) as client:
         client.query("SET log_statement = 'all'")
-        client.query(sql)
+        assert not client.query(sql).errors
     for i in range(4):
-        seen = log_of(clusters, i)[marks[i]:]
+        seen = "".join(now[len(then):] for then, now in zip(before[i], logs_of(clusters, i)))
         assert said["each"][0] in seen, seen[-2000:]
 
 
-def log_of(clusters, shard):
-    with open(clusters.shards[shard]["primary"]["data"] + ".log", errors="replace") as log:
-        return log.read()
+def logs_of(clusters, shard):
+    found = clusters.shards[shard]
+    return [pathlib.Path(node["data"] + ".log").read_text(errors="replace") for node in (found["primary"], *found["replicas"])]
