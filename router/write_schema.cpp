@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/strings.hpp"
+#include "router/scatter_context.hpp"
 #include "router/scatter_tree.hpp"
 #include "router/write_plan.hpp"
 
@@ -41,6 +42,41 @@ bool has_option(const List* options, std::string_view name) {
   for (const DefElem* option : pg::ListOf<DefElem>(options))
     if (pg::text(option->defname) == name) found = !is_off(*option);
   return found;
+}
+
+// 'now' and its like are read where the column is filled.
+bool may_be_time(const A_Const& constant) {
+  if (constant.isnull || constant.val.node.type != T_String) return false;
+  const std::string text = ascii_lower(pg::text(&constant.val.node));
+  constexpr std::string_view kWords[] = {"now", "today", "tomorrow", "yesterday"};
+  return std::any_of(std::begin(kWords), std::end(kWords), [&](std::string_view word) { return text.find(word) != std::string::npos; });
+}
+
+// Calls nothing that might say something else on each shard.
+bool is_fixed(Node* expr) {
+  bool fixed = true;
+  for_each_node(expr, [&](Node* node) {
+    const auto* constant = pg::as<A_Const>(node, T_A_Const);
+    fixed &= !pg::is(node, T_FuncCall) && !pg::is(node, T_SQLValueFunction) && !(constant != nullptr && may_be_time(*constant));
+    return fixed;
+  });
+  return fixed;
+}
+
+bool is_serial(const TypeName* type) {
+  return type != nullptr && pg::name_of(type->names).name.find("serial") != std::string_view::npos;
+}
+
+// May the command fill the rows there are with something else on each shard? (A domain's default is not looked for.)
+bool fills_apart(const AlterTableCmd& command) {
+  const auto* column = pg::as<ColumnDef>(command.def, T_ColumnDef);
+  if (column == nullptr) return false;
+  if (command.subtype == AT_AlterColumnType) return !is_fixed(column->raw_default);
+  if (command.subtype != AT_AddColumn) return false;
+  const pg::ListOf<Constraint> constraints(column->constraints);
+  return is_serial(column->typeName) || std::any_of(constraints.begin(), constraints.end(), [](const Constraint* c) {
+           return c->contype == CONSTR_IDENTITY || (c->contype == CONSTR_DEFAULT && !is_fixed(c->raw_expr));
+         });
 }
 
 // What belongs to the whole server.
@@ -362,6 +398,9 @@ class SchemaPlanner {
       if (command->subtype == AT_DetachPartition || command->subtype == AT_DropInherit)
         return refused(concat(construct_, ": what is taken from listed ", listed_, " would be a table that is not listed, with rows on every shard"),
                        "Drop the partition, or detach it on each shard's database directly.");
+      if (relation != nullptr && relation->placement == Placement::reference && fills_apart(*command))
+        return refused(concat(construct_, " of reference table ", listed_, " that computes values for the rows there are, on each shard by itself, cannot be routed"),
+                       "Add the column without a default and UPDATE it; then SET DEFAULT.");
       const bool changes = command->subtype == AT_DropColumn || command->subtype == AT_AlterColumnType;
       if (changes && is_key(relation, pg::text(command->name)))
         return refused(concat(construct_, " of the sharding key ", pg::text(command->name), " of ", listed_, " cannot be routed"), "Its rows lie where the key's value says.");

@@ -392,7 +392,7 @@ def test_a_session_of_other_settings_reads_the_same_catalog(late, clusters, keys
     """search_path, role and what else changes how PostgreSQL shows its catalog stay as the client has set them."""
     with psycopg.connect(late.dsn()) as connection:
         for sql in ("SET search_path = no_such_schema, public", "SET quote_all_identifiers = on", "SET LOCAL statement_timeout = '20s'", MADE[1],
-                    "ALTER TABLE colours ADD COLUMN at timestamptz DEFAULT now()"):
+                    "ALTER TABLE colours ADD COLUMN at timestamptz", "ALTER TABLE colours ALTER COLUMN at SET DEFAULT now()"):
             connection.execute(sql)
         connection.execute("INSERT INTO colours VALUES ('red')")
         assert connection.execute("SHOW statement_timeout").fetchone() == ("20s",)

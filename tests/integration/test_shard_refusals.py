@@ -136,6 +136,12 @@ NOT_ONE_SHARD = [
     "SELECT id FROM users ORDER BY name::name COLLATE \"und-x-icu\", id",
     "UPDATE countries SET name = ARRAY (SELECT code FROM countries)::text",   # in each shard's own order
     "UPDATE users SET name = (ARRAY (SELECT code FROM countries))[1]",
+    "ALTER TABLE countries ADD COLUMN made timestamptz DEFAULT now()",   # each shard would fill its copy by itself
+    "ALTER TABLE countries ADD COLUMN made date DEFAULT current_date, ADD COLUMN n int",
+    "ALTER TABLE countries ADD COLUMN made timestamptz DEFAULT 'now'",
+    "ALTER TABLE countries ADD COLUMN number int GENERATED ALWAYS AS IDENTITY",
+    "ALTER TABLE countries ADD COLUMN number bigserial",
+    "ALTER TABLE countries ALTER COLUMN name TYPE text USING random()::text",
     "INSERT INTO countries SELECT 'XX', ARRAY (SELECT code FROM countries ORDER BY name)::text",
 ]
 
