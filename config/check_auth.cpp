@@ -28,14 +28,18 @@ bool names_a_user(const std::string& conninfo) {
   return parameters == nullptr || !parameter(*parameters, "user").empty();
 }
 
-bool clients_names_are_used(const Settings& settings) {
-  for (const Database& database : settings.databases)
-    for (const Shard& shard : database.shards) {
-      if (!names_a_user(shard.primary)) return true;
-      for (const Replica& replica : shard.replicas)
-        if (!names_a_user(replica.conninfo)) return true;
-    }
+bool clients_names_are_used(const Database& database) {
+  for (const Shard& shard : database.shards) {
+    if (!names_a_user(shard.primary)) return true;
+    for (const Replica& replica : shard.replicas)
+      if (!names_a_user(replica.conninfo)) return true;
+  }
   return false;
+}
+
+bool clients_names_are_used(const Settings& settings) {
+  if (settings.fallback && clients_names_are_used(*settings.fallback)) return true;
+  return std::any_of(settings.databases.begin(), settings.databases.end(), [](const Database& d) { return clients_names_are_used(d); });
 }
 
 bool uses_the_console(const Admin& admin, const std::string& name) {
@@ -58,8 +62,10 @@ std::vector<std::pair<std::string_view, std::string>> auth_mistakes(const Settin
     return out;
   }
   if (!auth.query.empty() && auth.query.find("$1") == std::string::npos) out.emplace_back("query", "expected $1 in it, the name of the user who logs in");
-  if (!auth.query_database.empty() && settings.find_database(auth.query_database) == nullptr)
+  if (!auth.query_database.empty() && settings.find_database(auth.query_database) == nullptr && !settings.fallback)
     out.emplace_back("query_database", concat("no [[database]] is named \"", auth.query_database, "\""));
+  if (auth.query_database.empty() && settings.fallback)
+    out.emplace_back("query_database", "missing: with a [[database]] named \"*\" clients would choose where users are looked up; name a database, such as \"postgres\"");
   const User* user = settings.find_user(auth.query_user);
   if (user == nullptr)
     out.emplace_back("query_user", concat("user \"", auth.query_user, "\" is not in ", auth.users_file));

@@ -60,6 +60,10 @@ class Check {
     check_name();
     check_shard_names();
     check_primaries_given();
+    if (database_.name == kFallbackName)
+      check_fallback();
+    else
+      check_primaries_name_databases();
     if (source_.sharding) {
       if (!reader_.reported(*source_.sharding, "buckets")) check_buckets();
       check_primaries_differ();
@@ -92,6 +96,21 @@ class Check {
       if (source_.shards[i].has("primary") || (observes && i > 0)) continue;
       reader_.report(source_.shards[i], "primary", concat("missing: expected ", BackendCodec::allowed({})));
     }
+  }
+
+  void check_primaries_name_databases() {
+    for (std::size_t i = 0; i < source_.shards.size(); ++i)
+      if (const std::string& primary = database_.shards[i].primary; !primary.empty() && !names_a_database(primary))
+        reader_.report(source_.shards[i], "primary", concat("expected ", BackendCodec::allowed({}), ": it names no database: add dbname=<name>"));
+  }
+
+  // Nobody watches databases whose names nobody knows: there is no lag to go by, and there are no tables to know.
+  void check_fallback() {
+    constexpr std::string_view kWhy = "the database \"*\" stands for many: ";
+    if (source_.sharding) reader_.report(*source_.sharding, "", concat(kWhy, "it cannot be sharded; give a sharded database an entry of its own"));
+    for (const Section& table : source_.tables) reader_.report(table, "", concat(kWhy, "it has no tables of its own; give theirs an entry of its own"));
+    for (const Section& shard : source_.shards)
+      if (shard.has("replicas")) reader_.report(shard, "replicas", concat(kWhy, "it has no replicas; give a database with replicas an entry of its own"));
   }
 
   void check_plain() {

@@ -188,6 +188,10 @@ void BackendCodec::read(Value& value, const Limits& limits, std::string& out) {
   read_conninfo(value, allowed(limits), backend_conninfo_mistake, out);
 }
 
+void PrimaryCodec::read(Value& value, const Limits& limits, std::string& out) {
+  read_conninfo(value, allowed(limits), server_conninfo_mistake, out);
+}
+
 std::string OverridesCodec::allowed(const Limits&) {
   return "libpq connection parameters such as \"user=weir_maintenance\"";
 }

@@ -210,6 +210,10 @@ struct BackendCodec {
   static std::string show(const std::string& value);
   static void read(Value& value, const Limits& limits, std::string& out);
 };
+// The same, but a database is not asked for: whether one is needed depends on the name of the [[database]] (check_database.cpp).
+struct PrimaryCodec : BackendCodec {
+  static void read(Value& value, const Limits& limits, std::string& out);
+};
 // Parameters that override those of a backend's string, but not where it leads.
 struct OverridesCodec {
   static std::string allowed(const Limits& limits);

@@ -279,7 +279,6 @@ std::string host_mistake(const ConninfoParameters& parameters) {
                     "\" has a comma): one host a string; list the others under replicas");
   if (parameter(parameters, "host").empty() && parameter(parameters, "hostaddr").empty())
     return "names no host: add host=<name, address or socket folder>";
-  if (parameter(parameters, "dbname").empty()) return "names no database: add dbname=<name>";
   const std::string_view port = parameter(parameters, "port");
   if (!port.empty() && !valid_port(port)) return concat("\"port\" must be from 1 to 65535, got \"", port, "\"");
   return {};
@@ -299,13 +298,24 @@ std::string_view parameter(const ConninfoParameters& parameters, std::string_vie
   return it == parameters.rend() ? std::string_view{} : std::string_view(it->second);
 }
 
-std::string backend_conninfo_mistake(std::string_view conninfo) {
+std::string server_conninfo_mistake(std::string_view conninfo) {
   const auto parsed = parse_conninfo(conninfo);
   if (const auto* mistake = std::get_if<std::string>(&parsed)) return *mistake;
   const auto& parameters = std::get<ConninfoParameters>(parsed);
   for (const auto& mistake : {outside_mistake(parameters), value_mistake(parameters)})
     if (!mistake.empty()) return mistake;
   return host_mistake(parameters);
+}
+
+bool names_a_database(std::string_view conninfo) {
+  const auto parsed = parse_conninfo(conninfo);
+  const auto* parameters = std::get_if<ConninfoParameters>(&parsed);
+  return parameters != nullptr && !parameter(*parameters, "dbname").empty();
+}
+
+std::string backend_conninfo_mistake(std::string_view conninfo) {
+  const std::string mistake = server_conninfo_mistake(conninfo);
+  return mistake.empty() && !names_a_database(conninfo) ? "names no database: add dbname=<name>" : mistake;
 }
 
 std::string overrides_conninfo_mistake(std::string_view conninfo) {

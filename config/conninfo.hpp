@@ -22,6 +22,9 @@ using ConninfoParameters = std::vector<std::pair<std::string, std::string>>;  //
 // What is wrong with `conninfo` as a backend's string (one host, a database, nothing that libpq would look up
 // elsewhere, nothing that Weir's own login does not do); empty: nothing.
 [[nodiscard]] std::string backend_conninfo_mistake(std::string_view conninfo);
+// The same of one that need not name a database; and does a right one name one?
+[[nodiscard]] std::string server_conninfo_mistake(std::string_view conninfo);
+[[nodiscard]] bool names_a_database(std::string_view conninfo);
 // What is wrong with `conninfo` as database.maintenance; empty: nothing.
 [[nodiscard]] std::string overrides_conninfo_mistake(std::string_view conninfo);
 

@@ -155,8 +155,12 @@ class Loader {
     const auto sections = reader_.children(root, "database");
     std::vector<std::string> names;
     for (const Section& section : sections) {
-      settings_.databases.push_back(read_database(section));
-      names.push_back(settings_.databases.back().name);
+      Database database = read_database(section);
+      names.push_back(database.name);
+      if (database.name == kFallbackName)
+        settings_.fallback = std::move(database);
+      else
+        settings_.databases.push_back(std::move(database));
     }
     check_names_differ(reader_, sections, names, "database");
     if (sections.empty() && !root.has("database"))

@@ -33,6 +33,7 @@ constexpr PgBouncerName kNames[]{
     {"server_login_retry", "health.recovery_time", Unit::seconds},
     {"server_lifetime", "pool.lifetime", Unit::seconds},
     {"server_idle_timeout", "pool.idle_timeout", Unit::seconds},
+    {"autodb_idle_timeout", "pool.fallback_idle_timeout", Unit::seconds},
     {"listen_addr", "listen.address"},
     {"listen_port", "listen.port"},
     {"peer_id", "listen.peer_id"},

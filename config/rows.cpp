@@ -76,7 +76,8 @@ constexpr Row<Auth> kAuth[]{
     row<&Auth::query_user>("query_user", {.limits = {.min = 0, .max = kNameBytes}},
                            "Who runs `query`; a user of the users file. Empty: users are not looked up."),
     row<&Auth::query_database>("query_database", {.limits = {.min = 0, .max = kNameBytes}},
-                               "The database where `query` runs (its home shard's primary). Empty: the one the client asks for."),
+                               "The database where `query` runs (its home shard's primary). Empty: the one the client asks for. With a "
+                             "database `*` it must be given."),
 };
 
 constexpr Row<Tls> kTls[]{
@@ -144,6 +145,12 @@ constexpr Row<Pool> kPool[]{
                            "like; 0: all but one."),
     row<&Pool::tag_servers>("tag_servers", {},
                             "Servers show the client they work for in their application_name (at the cost of a SET where clients change)."),
+    row<&Pool::max_fallback_databases>("max_fallback_databases", {.limits = {.min = 1, .max = 100'000}, .unit = "databases"},
+                                       "Databases served at once by the one named `*`; beyond them the one idle for longest makes room, or "
+                                       "the client is refused with SQLSTATE 53300."),
+    row<&Pool::fallback_idle_timeout>("fallback_idle_timeout", {.limits = {.min = 0, .max = 30 * kDay}},
+                                      "A database served by the one named `*` that had no client for so long is forgotten, with its server "
+                                      "connections; 0: never."),
 };
 
 // The keys of PoolOverrides.
@@ -179,7 +186,8 @@ constexpr Row<Health> kHealth[]{
 
 constexpr Row<Database> kDatabase[]{
     row<&Database::name>("name", {.limits = kOneName, .required = true},
-                         "What clients connect to. `weir` and `pgbouncer` are the console."),
+                         "What clients connect to. `weir` and `pgbouncer` are the console. `*` serves every name that no other database "
+                         "has, as the database of that name on the server (see from-pgbouncer.md)."),
     row<&Database::maintenance, OverridesCodec>(
         "maintenance", {.secret = true},
         "Who monitors and runs DDL for Weir: libpq parameters that override the backends' strings, "
@@ -227,9 +235,9 @@ constexpr Row<Shard> kShard[]{
     row<&Shard::buckets>("buckets", {},
                          "The buckets it holds, in a sharded database: `\"0-2047\"`, `\"0,10,20\"`, `\"0-9,40-49\"`; "
                          "`\"\"` for none yet."),
-    row<&Shard::primary, BackendCodec>(
+    row<&Shard::primary, PrimaryCodec>(
         "primary", {.secret = true},
-        "libpq connection string of the primary, one host, with dbname. With `user` every client "
+        "libpq connection string of the primary, one host, with dbname (`*` may lack it). With `user` every client "
         "works as that role there; without, each as itself. Required; with `mode = \"observe\"` of the first shard only."),
     row<&Shard::replicas, ReplicasCodec>(
         "replicas", {.secret = true}, "Connection strings of its replicas, or `{ conninfo = \"...\", weight = 2 }`."),

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/hba.hpp"
@@ -123,6 +124,8 @@ struct Pool {
   std::uint64_t max_prepared_bytes = 16 << 20;   // text of these; 0: no bound
   unsigned max_pinned = 0;            // servers of a pool that clients' session state may keep; 0: all but one
   bool tag_servers = false;           // the client's address and user in the server's application_name
+  unsigned max_fallback_databases = 500;    // served at once by the database "*"
+  Millis fallback_idle_timeout{3'600'000};  // one of them that nobody used for so long is forgotten; zero: never
 };
 
 struct Health {
@@ -199,6 +202,8 @@ struct Database : PoolOverrides {
   // of this struct is then a plain database: its home shard alone, without sharding and keys.
   std::shared_ptr<const Database> observed;
 };
+// The name of the entry that serves every database without one of its own.
+inline constexpr std::string_view kFallbackName = "*";
 // The database as the file describes it: `observed`, if anything is.
 [[nodiscard]] const Database& described(const Database& database);
 
@@ -213,6 +218,7 @@ struct Settings {
   Health health;
   std::vector<Peer> peers;
   std::vector<Database> databases;
+  std::optional<Database> fallback;   // the one named "*": a plain database without replicas, whose primary may lack a dbname
   std::vector<User> users;            // of auth.users_file; empty for `trust` without a file
   Hba hba;                            // of auth.hba_file
 

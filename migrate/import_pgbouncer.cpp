@@ -166,8 +166,14 @@ class Importer {
     if (auth_user_.empty()) return;
     toml_.text("query", query);
     toml_.text("query_user", auth_user_);
+    const auto is_fallback = [](const PgBouncerItem& d) { return d.name == config::kFallbackName; };
+    if (database.empty() && std::any_of(files_.databases.begin(), files_.databases.end(), is_fallback)) {
+      note(files_.ini, "auth_query", "asks \"postgres\", since with \"*\" clients would choose the database: if it cannot answer there, set auth.query_database");
+      return toml_.text("query_database", "postgres");
+    }
     if (database.empty()) return;
-    if (std::any_of(files_.databases.begin(), files_.databases.end(), [&](const PgBouncerItem& d) { return d.name == database; }))
+    const auto serves = [&](const PgBouncerItem& d) { return d.name == database || d.name == config::kFallbackName; };
+    if (std::any_of(files_.databases.begin(), files_.databases.end(), serves))
       toml_.text("query_database", database);
     else
       note(where("auth_dbname"), "auth_dbname", "is no database that Weir serves: auth.query asks the one that the client wants");
@@ -249,6 +255,8 @@ class Importer {
     write_overrides(d, {{"min_pool_size", "pool_min"}, {"reserve_pool", "pool_reserve"}, {"max_db_connections", "max_server_connections"},
                         {"max_db_client_connections", "max_clients"}});
     write_bounds_of_all(d, {{"max_db_connections", "max_server_connections"}, {"max_db_client_connections", "max_clients"}});
+    if (d.name == config::kFallbackName)
+      note(d.where, "*", "how many databases it stands for nobody knows: pool.max_per_backend counts them as one, pool.max_fallback_databases bounds them");
     if (!d.find("user")) write_maintenance(d);
     toml_.table("[[database.shard]]");
     toml_.text("name", "main");
@@ -304,7 +312,9 @@ class Importer {
       host = hosts[0];
     }
     if (host.empty()) host = value("unix_socket_dir", "/tmp");
-    std::string text = concat("host=", conninfo_value(host), " port=", d.get("port", "5432"), " dbname=", conninfo_value(d.get("dbname", d.name)));
+    std::string text = concat("host=", conninfo_value(host), " port=", d.get("port", "5432"));
+    // "*": each client's own.
+    if (d.name != config::kFallbackName || d.find("dbname")) text += concat(" dbname=", conninfo_value(d.get("dbname", d.name)));
     if (const std::string* user = d.find("user")) {
       text += concat(" user=", conninfo_value(*user));
       const std::string password = d.get("password", plain_password(*user));

@@ -20,6 +20,7 @@ constexpr ImportedSetting kImported[]{
     {"query_wait_notify", "5", 0, kDay},
     {"server_connect_timeout", "15", 100, 600 * kSecond},
     {"server_idle_timeout", "600", 0, kMonth},
+    {"autodb_idle_timeout", "3600", 0, kMonth},
     {"server_lifetime", "3600", 0, kMonth},
     {"idle_transaction_timeout", "0", 0, kMonth},
     {"client_login_timeout", "60", 100, kHour},
@@ -36,7 +37,6 @@ constexpr ImportedSetting kImported[]{
 constexpr UnlikeSetting kUnlike[]{
     {"auth_ident_file", "Weir does not map names of certificates: the certificate's CN is the user's name"},
     {"auth_ldap_options", "Weir has no LDAP: use auth.query or the users file"},
-    {"autodb_idle_timeout", "Weir has no automatic databases"},
     {"client_tls13_ciphers", "OpenSSL's list for TLS 1.3 is used"},
     {"client_tls_dheparams", "OpenSSL's own parameters are used"},
     {"client_tls_ecdhcurve", "OpenSSL's own curves are used"},

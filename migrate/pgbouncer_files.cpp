@@ -17,8 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFallback = "*";
-
 class FilesReader {
  public:
   PgBouncerFiles read(const std::string& ini, const std::vector<std::string>& fallback_names) {
@@ -54,8 +52,8 @@ class FilesReader {
   }
 
   void expand_fallback(const std::vector<std::string>& names) {
-    const auto fallback = std::find_if(files_.databases.begin(), files_.databases.end(), [](const PgBouncerItem& d) { return d.name == kFallback; });
-    if (fallback != files_.databases.end()) {
+    const auto fallback = std::find_if(files_.databases.begin(), files_.databases.end(), [](const PgBouncerItem& d) { return d.name == config::kFallbackName; });
+    if (fallback != files_.databases.end() && !names.empty()) {
       PgBouncerItem pattern = *fallback;
       files_.databases.erase(fallback);
       for (const std::string& name : names) {
@@ -63,13 +61,10 @@ class FilesReader {
         pattern.name = name;
         files_.databases.push_back(pattern);
       }
-      if (names.empty())
-        note(pattern.where, kFallback, "Weir serves only databases it knows by name: name those behind it with --database, once for each");
     } else if (!names.empty()) {
       throw Failure(concat(files_.ini, ": has no fallback database \"*\" for --database to take its connection string from"), 2);
     }
-    if (files_.databases.empty())
-      throw Failure(concat(files_.ini, ": there is no database to serve in [databases]; name those behind \"*\" with --database"));
+    if (files_.databases.empty()) throw Failure(concat(files_.ini, ": there is no database to serve in [databases]"));
   }
 
   void read_users() {

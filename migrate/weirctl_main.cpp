@@ -229,7 +229,7 @@ void add_import(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<ImportOptions>();
   command->add_option("ini", options->ini, "PgBouncer's configuration file")->required();
   command->add_option("-o,--output", options->out, "the weir.toml to write (default: standard output); users.toml comes beside it");
-  command->add_option("--database", options->databases, "a database that the fallback \"*\" stands for; once for each");
+  command->add_option("--database", options->databases, "a database that the fallback \"*\" stands for, to give it an entry of its own in the place of \"*\"; once for each");
   command->add_flag("--force", options->force, "replace files that are there");
   command->callback([&chosen, options] { chosen = [options] { return import_ini(*options); }; });
 }

@@ -45,8 +45,9 @@ std::atomic<std::size_t> serials{0};
 }  // namespace
 
 Backend::Backend(BackendIdentity identity, std::shared_ptr<Budget> budget, policy::BreakerSettings breaker)
-    : id_(std::move(identity)),
-      serial_(serials.fetch_add(1, std::memory_order_relaxed)),
+    : events(identity.counted_with ? identity.counted_with->events : std::make_shared<ConnectionEvents>()),
+      id_(std::move(identity)),
+      serial_(id_.counted_with ? id_.counted_with->serial() : serials.fetch_add(1, std::memory_order_relaxed)),
       budget_(std::move(budget)),
       host_(or_default(get(id_.params, "host"), get(id_.params, "hostaddr"))),
       port_(or_default(get(id_.params, "port"), "5432")),

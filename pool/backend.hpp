@@ -28,6 +28,8 @@ using ConnParams = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::string_view get(const ConnParams& params, std::string_view name);   // "" if absent
 void set(ConnParams& params, std::string_view name, std::string_view value);
 
+class Backend;
+
 struct BackendIdentity {
   std::string database;            // Weir's name of the database
   std::string shard_name;
@@ -37,6 +39,8 @@ struct BackendIdentity {
   unsigned weight = 1;
   std::string conninfo;            // as configured
   ConnParams params;               // parsed
+  // Whose figures count it: that of the fallback database "*", for one of a database that the file does not name. Null: its own.
+  std::shared_ptr<const Backend> counted_with;
 };
 
 class Backend {
@@ -44,8 +48,10 @@ class Backend {
   Backend(BackendIdentity identity, std::shared_ptr<Budget> budget, policy::BreakerSettings breaker);
 
   [[nodiscard]] const BackendIdentity& id() const { return id_; }
-  // Small and unique in the process: an index for tables kept beside the backends.
+  // Small, and unique in the process but for those counted together: an index for tables kept beside the backends.
   [[nodiscard]] std::size_t serial() const { return serial_; }
+  // The name of the database that its figures stand under.
+  [[nodiscard]] const std::string& counted_as() const { return id_.counted_with ? id_.counted_with->counted_as() : id_.database; }
   [[nodiscard]] Budget& budget() const { return *budget_; }
   [[nodiscard]] const std::shared_ptr<Budget>& shared_budget() const { return budget_; }
   [[nodiscard]] const std::string& host() const { return host_; }
@@ -70,7 +76,9 @@ class Backend {
 
   // Server connections busy now plus clients waiting, over all users: for least_connections.
   std::atomic<unsigned> in_use{0};
-  ConnectionEvents events;
+  // Has a server ever let Weir into this database?
+  std::atomic<bool> proven{false};
+  const std::shared_ptr<ConnectionEvents> events;   // shared by those counted together
 
  private:
   const BackendIdentity id_;

@@ -66,7 +66,7 @@ std::optional<CloseReason> Pool::is_idle_too_long(const Server& server, TimePoin
 }
 
 void Pool::remove_server(Server* server, Later& later, CloseReason why, TimePoint now) {
-  backend_->events.count_closed(why);
+  backend_->events->count_closed(why);
   if (log::enabled(log::Level::info))
     log::info(concat(name_, ": server connection closed: ", kCloseReasons[static_cast<std::size_t>(why)], " (pid ",
                      std::to_string(server->backend_pid), ", age ",

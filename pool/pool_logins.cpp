@@ -141,8 +141,9 @@ void Pool::finish_login(Result<LoggedIn> outcome) {
   Later later;
   std::unique_lock lock(mutex_);
   --opening_;
-  (outcome ? backend_->events.logins : backend_->events.login_failures).fetch_add(1, std::memory_order_relaxed);
+  (outcome ? backend_->events->logins : backend_->events->login_failures).fetch_add(1, std::memory_order_relaxed);
   if (outcome) {
+    backend_->proven = true;
     if (log::enabled(log::Level::info))
       log::info(concat(name_, ": server connection opened (pid ", std::to_string(outcome->backend_pid()), ")"));
     backend_->login_succeeded();

@@ -22,6 +22,11 @@ std::string server_of(const std::string& conninfo) {
 Capacity::Capacity(const config::Settings& settings)
     : bound_(settings.pool.max_per_backend), proxies_(1 + static_cast<unsigned>(settings.peers.size())) {
   const unsigned generations = settings.listen.takeover_socket.empty() ? 1 : 2;
+  if (settings.fallback) {
+    Server& server = servers_[server_of(settings.fallback->shards.front().primary)];
+    server.reserve += generations;   // reads one catalog after the other
+    server.pools += settings.fallback->pool_size.value_or(settings.pool.size) + settings.fallback->pool_reserve.value_or(settings.pool.reserve);
+  }
   for (const config::Database& database : settings.databases) {
     const unsigned pool = database.pool_size.value_or(settings.pool.size) + database.pool_reserve.value_or(settings.pool.reserve);
     for (const config::Shard& shard : database.shards) {

@@ -82,10 +82,10 @@ Result<LoadedCatalog> load_catalog(const config::Database& database, const Shard
   return loaded;
 }
 
-LoadedCatalog keep_alive(LoadedCatalog loaded, const std::shared_ptr<const config::Settings>& settings) {
+LoadedCatalog keep_alive(LoadedCatalog loaded, const Topology& topology, const DatabaseState& database) {
   for (std::shared_ptr<const schema::Catalog>* catalog : {&loaded.catalog, &loaded.observed}) {
     const schema::Catalog* raw = catalog->get();
-    if (raw) *catalog = {raw, [kept = *catalog, settings](const schema::Catalog*) {}};
+    if (raw) *catalog = {raw, [kept = *catalog, settings = topology.settings, own = database.own_config](const schema::Catalog*) {}};
   }
   return loaded;
 }
@@ -131,9 +131,18 @@ void Catalogs::run() {
   while (!stopping_) {
     const TopologyRef topology = topology_();
     TimePoint next = Clock::now() + kRetry;
+    bool loaded_one_of_many = false;
+    forget_removed(*topology);
     for (const DatabaseState& database : topology->databases) {
+      if (database.use && !database.shards.front().primary->proven) {   // nobody knows whether it exists
+        known_.erase(database.config->name);
+        wanted_.erase(database.config->name);
+        continue;
+      }
       Known& known = known_[database.config->name];
-      if (wanted_.erase(database.config->name) == 0 && known.next > Clock::now()) continue;
+      if (!wanted_.contains(database.config->name) && known.next > Clock::now()) continue;
+      if (database.use && std::exchange(loaded_one_of_many, true)) continue;   // the named ones must not wait for many
+      wanted_.erase(database.config->name);
       const auto to_tell = std::exchange(to_tell_[database.config->name], {});
       lock.unlock();
       const auto changed = load(topology, database);
@@ -149,6 +158,18 @@ void Catalogs::run() {
   }
 }
 
+// The fallback's databases come and go. With the lock held; whoever wants to be told of one is told that nothing will come.
+void Catalogs::forget_removed(const Topology& topology) {
+  const auto removed = [&](const std::string& name) { return topology.find(name) == nullptr; };
+  std::erase_if(known_, [&](const auto& entry) { return removed(entry.first); });
+  std::erase_if(wanted_, removed);
+  std::erase_if(to_tell_, [&](const auto& entry) {
+    if (!removed(entry.first)) return false;
+    for (const auto& told : entry.second) told();
+    return true;
+  });
+}
+
 // What was published; null: nothing new.
 std::shared_ptr<const schema::Catalog> Catalogs::load(const TopologyRef& topology, const DatabaseState& database) {
   const std::string& name = database.config->name;
@@ -156,7 +177,7 @@ std::shared_ptr<const schema::Catalog> Catalogs::load(const TopologyRef& topolog
   auto loaded = load_catalog(*database.config, database.shards.front(), home_check, Deadline::after(Clock::now(), std::chrono::seconds(5)));
   std::unique_lock lock(mutex_);
   Known& known = known_[name];
-  known.next = Clock::now() + (loaded ? kRefresh : kRetry);
+  known.next = Clock::now() + (database.use ? kRefreshFallback : loaded ? kRefresh : kRetry);
   if (!loaded) {
     if (!known.loaded) {
       lock.unlock();
@@ -164,11 +185,13 @@ std::shared_ptr<const schema::Catalog> Catalogs::load(const TopologyRef& topolog
     }
     return nullptr;
   }
-  if (known.loaded && known.fingerprint == loaded->fingerprint && known.topology == topology->settings_version) return nullptr;
-  known = {loaded->fingerprint, topology->settings_version, true, known.next};
+  if (known.loaded && known.fingerprint == loaded->fingerprint && known.settings == topology->settings_version && known.own_config == database.own_config)
+    return nullptr;
+  known = {loaded->fingerprint, topology->settings_version, database.own_config, true, known.next};
   lock.unlock();
   std::shared_ptr<const schema::Catalog> home = loaded->catalog;
-  publish_(name, keep_alive(std::move(*loaded), topology->settings), "");
+  loaded->settings_version = topology->settings_version;
+  publish_(name, keep_alive(std::move(*loaded), *topology, database), "");
   return home;
 }
 

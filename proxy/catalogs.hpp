@@ -23,12 +23,13 @@ struct LoadedCatalog {
   std::shared_ptr<const schema::Catalog> observed;   // by the rules of config::Database::observed; null: there are none,
   std::string observed_problem;                      // or why they do not fit the database
   std::uint64_t fingerprint = 0;
+  std::uint64_t settings_version = 0;                // of the topology it was read for
 };
 // Blocks. Connects as the maintenance user, checks the identity, reads in one REPEATABLE READ transaction.
 [[nodiscard]] Result<LoadedCatalog> load_catalog(const config::Database& database, const ShardBackends& shard,
                                                  const pool::LoginCheck& check, Deadline deadline);
-// With catalogs that keep the settings they point into alive.
-[[nodiscard]] LoadedCatalog keep_alive(LoadedCatalog loaded, const std::shared_ptr<const config::Settings>& settings);
+// With catalogs that keep the settings they point into alive: those of the topology, or the database's own.
+[[nodiscard]] LoadedCatalog keep_alive(LoadedCatalog loaded, const Topology& topology, const DatabaseState& database);
 // The backend's connection parameters as monitor, catalog and recovery use them: database.maintenance on top.
 [[nodiscard]] pool::ConnParams maintenance_params(const config::Database& database, const pool::Backend& backend);
 
@@ -36,6 +37,7 @@ class Catalogs {
  public:
   static constexpr Duration kRetry = std::chrono::seconds(1);
   static constexpr Duration kRefresh = std::chrono::seconds(10);
+  static constexpr Duration kRefreshFallback = std::chrono::minutes(1);   // of a database that only the fallback serves: there may be many
 
   // `publish` is told (on the loader's thread) of a catalog that changed, or of none and why it cannot be had.
   using Publish = std::function<void(const std::string& database, LoadedCatalog loaded, const std::string& problem)>;
@@ -54,12 +56,14 @@ class Catalogs {
 
  private:
   void run();
+  void forget_removed(const Topology& topology);
   std::shared_ptr<const schema::Catalog> load(const TopologyRef& topology, const DatabaseState& database);
   void compare_shards(const DatabaseState& database, const schema::Catalog& home);
 
   struct Known {
     std::uint64_t fingerprint = 0;
-    std::uint64_t topology = 0;
+    std::uint64_t settings = 0;                            // version of the settings it was read for,
+    std::shared_ptr<const config::Database> own_config;   // or of a database that only the fallback serves
     bool loaded = false;
     TimePoint next{};
   };

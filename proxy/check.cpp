@@ -107,6 +107,7 @@ Result<Params> params_of(const config::Database& database, const std::string& co
     return Error(sqlstate::kConfigFile, concat("nobody to log in as: set maintenance = \"user=...\" in database ",
                                                database.name, ", or add user= to the connection string"));
   params.emplace("port", "5432");
+  params.emplace("dbname", "postgres");   // of the fallback database "*", whose string may name none
   params["gssencmode"] = "disable";
   params["connect_timeout"] = "5";
   params["client_encoding"] = "UTF8";
@@ -419,6 +420,7 @@ int run_check(const std::string& path, bool connect, std::ostream& out) {
     forget_environment();
     Capacity capacity(settings);
     for (const config::Database& database : settings.databases) DatabaseCheck(database, capacity, findings).run();
+    if (settings.fallback) DatabaseCheck(*settings.fallback, capacity, findings).run();
   }
   return findings.finish(path);
 }

@@ -22,11 +22,15 @@ void append(Row& row, const Values& values) {
   for (const std::uint64_t v : values) row.push_back(num(v));
 }
 
-// One row a database, also for those nobody has used yet.
+// One row a database, also for those nobody has used yet; one for all that the fallback serves.
 std::map<std::string, DatabaseTotals> totals_of(Proxy& proxy) {
   auto totals = proxy.stats().totals();
   std::map<std::string, DatabaseTotals> out;
-  for (const DatabaseState& d : proxy.topology()->databases) out[d.config->name] = totals[d.config->name];
+  const TopologyRef topology = proxy.topology();
+  const auto add = [&](const std::string& name) { out[name] = totals[name]; };
+  for (const DatabaseState& d : topology->databases)
+    if (!d.use) add(d.config->name);
+  if (topology->fallback) add(topology->fallback->config->name);
   return out;
 }
 

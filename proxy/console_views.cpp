@@ -110,13 +110,15 @@ ConsoleTable show_pools(Proxy& proxy) {
     PoolRow& row = rows[{c.database, c.server_user.empty() ? c.user : c.server_user}];
     ++(c.state == "waiting" ? row.waiting : row.active);
   }
-  const config::Settings& settings = *proxy.topology()->settings;
+  const TopologyRef topology = proxy.topology();
+  const config::Settings& settings = *topology->settings;
   ConsoleTable table{{"database", "user", "cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active", "sv_active_cancel",
                       "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login", "maxwait", "maxwait_us", "pool_mode", "load_balance_hosts"},
                      {}};
   for (const auto& [key, r] : rows) {
     const std::uint64_t wait = console_micros(r.servers.max_wait);
-    const auto mode = mode_of(settings, settings.find_database(key.first), settings.find_user(key.second));
+    const DatabaseState* database = topology->find(key.first);
+    const auto mode = mode_of(settings, database ? database->config : nullptr, settings.find_user(key.second));
     table.rows.push_back({key.first, key.second, num(r.active), num(r.waiting), num(r.servers.cancels_active), num(r.servers.cancels_waiting),
                           num(r.servers.active - r.servers.being_canceled), num(r.servers.cancels_active), num(r.servers.being_canceled), num(r.servers.idle),
                           "0", "0", num(r.servers.opening), num(wait / 1'000'000), num(wait % 1'000'000), kModes[static_cast<int>(mode)], std::nullopt});
@@ -215,7 +217,10 @@ ConsoleTable show_mem(Proxy&) {
 ConsoleTable show_state(Proxy& proxy) {
   const auto yes = [](bool is) { return std::optional<std::string>(is ? "yes" : "no"); };
   const bool suspended = proxy.suspended();
-  const bool paused = !suspended && proxy.paused().size() == proxy.topology()->databases.size();
+  const TopologyRef topology = proxy.topology();
+  const auto names = proxy.paused();
+  const auto is_paused = [&](const DatabaseState& d) { return names.contains(d.config->name); };
+  const bool paused = !suspended && std::ranges::all_of(topology->databases, is_paused) && (!topology->fallback || is_paused(*topology->fallback));
   return {{"key", "value"}, {{"active", yes(!paused && !suspended)}, {"paused", yes(paused)}, {"suspended", yes(suspended)}}};
 }
 

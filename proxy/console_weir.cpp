@@ -7,6 +7,7 @@
 #include "proxy/console.hpp"
 #include "proxy/proxy.hpp"
 #include "proxy/recovery.hpp"
+#include "proxy/survey.hpp"
 
 namespace weir::proxy {
 
@@ -51,9 +52,10 @@ ConsoleTable show_backends(Proxy& proxy) {
   const TopologyRef topology = proxy.topology();
   auto traffic = proxy.stats().traffic();
   for_each_backend(*topology, [&](const pool::Backend& b) {
-    const TrafficTotals& passed = traffic[{b.id().database, b.id().shard_name, concat(b.host(), ":", b.port()), b.id().role}];
+    const TrafficTotals& passed = traffic[labels_of(b)];
     std::uint64_t errors = 0;
     for (const std::uint64_t n : passed.errors) errors += n;
+    const auto own = [&](std::uint64_t count) { return b.id().counted_with ? std::nullopt : std::optional(num(count)); };   // not for one of many
     pool::PoolCounts sum;
     for (const auto& pool : proxy.pools().all())
       if (&pool->backend() == &b) sum += pool->counts(now);
@@ -61,8 +63,8 @@ ConsoleTable show_backends(Proxy& proxy) {
     const auto lag = probe.lag ? std::optional(num(console_micros(*probe.lag) / 1000)) : std::nullopt;
     table.rows.push_back({b.id().database, b.id().shard_name, std::string(role_of(b)), b.host(), b.port(), b.dbname(), b.usable() ? "usable" : "not usable",
                           b.why_not(), kBreaker[static_cast<int>(b.breaker_state(now))], lag, num(sum.active), num(sum.idle), num(sum.opening),
-                          num(sum.waiting), num(b.budget().used()), num(b.budget().high_water()), num(b.budget().bound()), num(passed.assignments),
-                          num(errors)});
+                          num(sum.waiting), num(b.budget().used()), num(b.budget().high_water()), num(b.budget().bound()), own(passed.assignments),
+                          own(errors)});
   });
   return table;
 }
@@ -164,7 +166,12 @@ ConsoleTable show_limits(Proxy& proxy) {
   const auto clients_of = [&](const std::string& whose, unsigned used, std::optional<unsigned> bound) {
     if (bound.value_or(0) > 0) table.rows.push_back({"clients", whose, num(used), num(*bound), std::nullopt});
   };
-  for (const config::Database& d : settings.databases) clients_of(concat("database ", d.name), clients.of_database(d.name), d.max_clients);
+  for (const DatabaseState& d : topology->databases)
+    clients_of(concat("database ", d.config->name), clients.of_database(d.config->name), d.config->max_clients);
+  if (topology->fallback) {
+    const auto served = std::ranges::count_if(topology->databases, [](const DatabaseState& d) { return d.use != nullptr; });
+    table.rows.push_back({"databases", "*", num(static_cast<std::uint64_t>(served)), num(settings.pool.max_fallback_databases), std::nullopt});
+  }
   for (const config::User& u : settings.users) clients_of(concat("user ", u.name), clients.of_user(u.name), u.max_clients);
   auto budgets = proxy.pools().budgets();
   budgets.merge(proxy.pools().limits());

@@ -2,6 +2,7 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
@@ -154,10 +155,16 @@ void collect_topology(MetricFamilies& m, Proxy& proxy) {
   const TopologyRef topology = proxy.topology();
   const auto paused = proxy.paused();
   auto is_paused = m.gauge("weir_database_paused", "1 while PAUSE holds the database.");
-  for (const DatabaseState& d : topology->databases) is_paused.add(of_database(d.config->name), paused.contains(d.config->name) ? 1 : 0);
+  const auto add_paused = [&](const std::string& name) { is_paused.add(of_database(name), paused.contains(name) ? 1 : 0); };
+  for (const DatabaseState& d : topology->databases)
+    if (!d.use) add_paused(d.config->name);
+  if (topology->fallback) add_paused(topology->fallback->config->name);
+  m.gauge("weir_fallback_databases", "Databases that the one named \"*\" serves now; in other figures they are counted together, as \"*\".")
+      .add({}, static_cast<std::uint64_t>(std::ranges::count_if(topology->databases, [](const DatabaseState& d) { return d.use != nullptr; })));
+  m.gauge("weir_fallback_databases_max", "How many there may be (pool.max_fallback_databases).").add({}, topology->settings->pool.max_fallback_databases);
   auto epochs = m.gauge("weir_catalog_epoch", "Which reading of the database's catalog is in force.");
   for (const DatabaseState& d : topology->databases)
-    if (d.catalog) epochs.add(of_database(d.config->name), d.catalog->epoch());
+    if (d.catalog && !d.use) epochs.add(of_database(d.config->name), d.catalog->epoch());
   auto maps = m.gauge("weir_bucket_map_version", "Version of the bucket map in force.");
   for (const DatabaseState& d : topology->databases)
     if (d.sharded()) maps.add(of_database(d.config->name), d.map->version());
@@ -212,6 +219,10 @@ using Backends = std::map<BackendLabels, BackendNow>;
 
 Backends look_at_backends(Proxy& proxy, const Topology& topology) {
   Backends found;
+  if (topology.fallback) {   // before those that are counted with it
+    const pool::Backend& counted = *topology.fallback->shards.front().primary;
+    found[labels_of(counted)].backends.push_back(&counted);
+  }
   for (const DatabaseState& d : topology.databases)
     for (const ShardBackends& s : d.shards) {
       found[labels_of(*s.primary)].backends.push_back(s.primary.get());
@@ -241,14 +252,18 @@ void collect_connections(MetricFamilies& m, const Backends& backends, const Surv
   for (const auto& [name, b] : backends) longest.add(labels(name), seconds(b.pools.max_wait));
 }
 
+// Not of what the fallback serves, which nobody watches.
+bool is_watched(const BackendNow& b) { return b.backends.front()->id().database != config::kFallbackName; }
+
 void collect_health(MetricFamilies& m, const Backends& backends) {
   static constexpr std::array<std::string_view, 3> kBreaker = {"closed", "open", "half_open"};
   const TimePoint now = Clock::now();
   auto up = m.gauge("weir_backend_up", "1 where the backend is usable for its role.");
-  for (const auto& [name, b] : backends) up.add(labels(name), b.backends.front()->usable() ? 1 : 0);
+  for (const auto& [name, b] : backends)
+    if (is_watched(b)) up.add(labels(name), b.backends.front()->usable() ? 1 : 0);
   auto breaker = m.gauge("weir_backend_breaker_state", "1 for the state the circuit breaker of logins is in.");
   for (const auto& [name, b] : backends)
-    for (std::size_t i = 0; i < kBreaker.size(); ++i)
+    for (std::size_t i = 0; is_watched(b) && i < kBreaker.size(); ++i)
       breaker.add(with(labels(name), "state", kBreaker[i]), static_cast<std::size_t>(b.backends.front()->breaker_state(now)) == i ? 1 : 0);
   auto lag = m.gauge("weir_backend_replica_lag_seconds", "How far a replica's last probe was behind, where that is known.");
   for (const auto& [name, b] : backends)
@@ -258,7 +273,8 @@ void collect_health(MetricFamilies& m, const Backends& backends) {
 void collect_connection_events(MetricFamilies& m, const Backends& backends) {
   const auto sum = [](const BackendNow& b, const std::function<std::uint64_t(const pool::ConnectionEvents&)>& value) {
     std::uint64_t total = 0;
-    for (const pool::Backend* backend : b.backends) total += value(backend->events);
+    for (const pool::Backend* backend : b.backends)
+      if (!backend->id().counted_with) total += value(*backend->events);
     return total;
   };
   auto logins = m.counter("weir_backend_logins_total", "Server connections opened.");
@@ -283,13 +299,18 @@ void collect_budgets(MetricFamilies& m, const Backends& backends) {
 
 // Outside of the pools' bounds, and in none of the figures above.
 void collect_listening(MetricFamilies& m, Proxy& proxy) {
+  const TopologyRef topology = proxy.topology();
+  const auto counted_as = [&](const std::string& database) {
+    const DatabaseState* known = topology->find(database);
+    return known && known->use ? topology->fallback->config->name : database;
+  };
   const ListenHub::Survey seen = proxy.listen_hub().survey();
   std::map<std::pair<std::string, std::string>, unsigned> connections;
-  for (const ListenConnectionInfo& c : seen.connections) connections[{c.login.database, c.shard}] += c.backend_pid != 0 ? 1 : 0;
+  for (const ListenConnectionInfo& c : seen.connections) connections[{counted_as(c.login.database), c.shard}] += c.backend_pid != 0 ? 1 : 0;
   auto up = m.gauge("weir_listen_connections", "Server connections that listen for clients.");
   for (const auto& [place, count] : connections) up.add({{"database", place.first}, {"shard", place.second}}, count);
   std::map<std::string, std::size_t> clients;
-  for (const ListenerInfo& c : seen.channels) clients[c.login.database] += c.clients;
+  for (const ListenerInfo& c : seen.channels) clients[counted_as(c.login.database)] += c.clients;
   auto subscriptions = m.gauge("weir_listen_subscriptions", "Channels that clients listen to: each counts once for every client.");
   for (const auto& [database, count] : clients) subscriptions.add({{"database", database}}, count);
 }

@@ -190,12 +190,14 @@ bool Proxy::look_up_user(const std::string& user, const std::string& database, u
   const TopologyRef now = topology();
   const config::Auth& auth = now->settings->auth;
   const config::User* asker = now->settings->find_user(auth.query_user);
-  const std::string& asked = auth.query_database.empty() ? database : auth.query_database;
+  const std::string asked = asked_database(database);
   const DatabaseState* state = now->find(asked);
+  if (!state && now->fallback) state = &*now->fallback;
   if (auth.query_user.empty() || !asker || !state) return false;
   const pool::Backend& backend = *state->shards.front().primary;
   LookUpTarget target{backend.id().params, auth.query};
-  pool::set(target.params, "dbname", backend.dbname());
+  // The fallback's backend has the name "*", unless its string names a database.
+  pool::set(target.params, "dbname", state->config->name == config::kFallbackName && pool::get(target.params, "dbname").empty() ? asked : backend.dbname());
   pool::set(target.params, "user", asker->name);
   pool::set(target.params, "password", asker->password);
   pool::set(target.params, "application_name", "weir auth_query");
@@ -209,8 +211,12 @@ bool Proxy::look_up_user(const std::string& user, const std::string& database, u
 }
 
 void Proxy::doubt_user(const std::string& user, const std::string& database) {
-  const config::Auth& auth = topology()->settings->auth;
-  auth_query_->doubt(user, auth.query_database.empty() ? database : auth.query_database);
+  auth_query_->doubt(user, asked_database(database));
+}
+
+std::string Proxy::asked_database(const std::string& database) const {
+  const std::string asked = topology()->settings->auth.query_database;
+  return asked.empty() ? database : asked;
 }
 
 wire::CancelKey Proxy::make_key(unsigned worker, std::uint64_t session, std::size_t secret_size) {

@@ -86,6 +86,8 @@ class Proxy {
   [[nodiscard]] const Averages& averages() const { return averages_; }
   // Now and then.
   void update_averages();
+  // Now and then: the fallback's databases that nobody used for pool.fallback_idle_timeout, or that no server has.
+  void forget_unused_databases();
   [[nodiscard]] bool stopping() const { return stopping_; }
 
   [[nodiscard]] TopologyRef topology() const;
@@ -114,6 +116,12 @@ class Proxy {
   void on_other_workers(const Worker& but, const std::function<void(Worker&)>& f);
 
   // --- for sessions ---
+  // A place in the database of that name for a client that has proved who it is. If only the fallback entry "*" serves it, it is in the
+  // topology from now on, for as long as it is used; an empty place: the file names it. 3D000 if nobody serves it, 53300 if the fallback
+  // serves pool.max_fallback_databases that are all in use.
+  [[nodiscard]] Result<FallbackUse::Place> use_database(const std::string& name);
+  // Where auth.query looks users up who want this database.
+  [[nodiscard]] std::string asked_database(const std::string& database) const;
   [[nodiscard]] std::shared_ptr<pool::Pool> make_pool(const WorkerDatabase& database, schema::ShardId shard,
                                                       const std::shared_ptr<pool::Backend>& backend,
                                                       const pool::Credentials& credentials);
@@ -156,10 +164,15 @@ class Proxy {
   Result<void> make_workers(config::IoBackend wanted);
   Result<void> start_threads(Inheritance inherited);
   std::shared_ptr<Topology> build_topology(std::shared_ptr<const config::Settings> settings, const Topology* before);
+  DatabaseState build_database(const config::Database& database, const std::shared_ptr<const config::Settings>& settings, const Topology* before);
+  // proxy_fallback.cpp; the lock is held.
+  [[nodiscard]] bool may_forget(const DatabaseState& database) const;
+  [[nodiscard]] bool make_room_for_database(Topology& next) const;
+  void retire_unserved_pools();
   std::shared_ptr<pool::Backend> backend_for(pool::BackendIdentity identity, const config::Settings& settings, const Topology* before);
   Result<void> read_catalogs(Topology& topology);
   void apply(config::Settings next, const TopologyRef& before, ReloadOutcome& outcome);
-  void publish(std::shared_ptr<Topology> topology);
+  void publish_settings(std::shared_ptr<Topology> topology);
   void publish_locked(std::shared_ptr<Topology> next);
   void on_catalog(const std::string& database, LoadedCatalog loaded, const std::string& problem);
   void watch_backends(const Topology& topology);

@@ -17,7 +17,7 @@ std::set<std::string> Proxy::disabled() const {
 }
 
 Result<void> Proxy::set_disabled(const std::string& database, bool disabled) {
-  if (topology()->find(database) == nullptr) return no_database(database);
+  if (!topology()->serves(database)) return no_database(database);
   std::lock_guard lock(mutex_);
   if (disabled)
     disabled_.insert(database);

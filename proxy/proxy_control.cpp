@@ -42,11 +42,13 @@ bool is_of(const pool::Pool& pool, const std::string& database) {
 
 Result<bool> Proxy::pause(const std::string& database, Deadline until) {
   const TopologyRef now = topology();
-  if (!database.empty() && !now->find(database)) return Error(sqlstate::kInvalidDatabase, concat("database \"", database, "\" does not exist"));
+  if (!database.empty() && !now->serves(database)) return Error(sqlstate::kInvalidDatabase, concat("database \"", database, "\" does not exist"));
+  const std::string sample = !database.empty() ? database : now->fallback ? std::string(config::kFallbackName) : now->databases.front().config->name;
   {
     std::lock_guard lock(mutex_);
-    for (const DatabaseState& d : now->databases)
-      if (database.empty() || d.config->name == database) paused_.insert(d.config->name);
+    paused_.insert(sample);   // of the fallback: those to come
+    for (const DatabaseState& d : topology_->databases)
+      if (database.empty()) paused_.insert(d.config->name);
   }
   for (const auto& pool : pools_->all())
     if (is_of(*pool, database)) pool->set_paused(true);
@@ -55,7 +57,7 @@ Result<bool> Proxy::pause(const std::string& database, Deadline until) {
     for (const auto& pool : pools_->all())
       if (is_of(*pool, database)) busy += pool->counts(Clock::now()).active;
     if (busy == 0) return true;
-    if (!paused().contains(database.empty() ? now->databases.front().config->name : database)) return false;   // resumed meanwhile
+    if (!paused().contains(sample)) return false;   // resumed meanwhile
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return false;
@@ -77,7 +79,7 @@ Result<void> Proxy::resume(const std::string& database) {
 }
 
 Result<void> Proxy::reconnect(const std::string& database) {
-  if (!database.empty() && !topology()->find(database))
+  if (!database.empty() && !topology()->serves(database))
     return Error(sqlstate::kInvalidDatabase, concat("database \"", database, "\" does not exist"));
   for (const auto& pool : pools_->all())
     if (is_of(*pool, database)) pool->renew();

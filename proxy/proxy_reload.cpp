@@ -90,7 +90,7 @@ Result<void> Proxy::read_catalogs(Topology& topology) {
   for (DatabaseState& d : topology.databases) {
     auto loaded = load_catalog(*d.config, d.shards.front(), d.checks.front(), Deadline::after(Clock::now(), std::chrono::seconds(5)));
     if (loaded) {
-      d.take(keep_alive(std::move(*loaded), topology.settings));
+      d.take(keep_alive(std::move(*loaded), topology, d));
     } else if (d.sharded()) {
       return Error(loaded.error().code, concat("database ", d.config->name, ": its catalog cannot be read: ", loaded.error().message));
     }
@@ -149,7 +149,7 @@ void Proxy::apply(config::Settings next, const TopologyRef& before, ReloadOutcom
   }
   id_leases_->serve(topology, Deadline::after(Clock::now(), IdLeases::kPatience));
   authenticator_.set_users(*settings);
-  publish(topology);
+  publish_settings(topology);
   auth_query_->forget_all();
   on_workers([](Worker&) {});   // pools made from now on are made for the new file
   for (const auto& [server, budget] : pools_->budgets()) budget->set_bound(settings->pool.max_per_backend);
@@ -168,15 +168,7 @@ void Proxy::apply(config::Settings next, const TopologyRef& before, ReloadOutcom
       if (renewed) pool->renew();   // each server must show the new map version
     }
   }
-  pools_->retire_unless([&](const pool::Backend& b) {
-    for (const DatabaseState& d : topology->databases)
-      for (const ShardBackends& s : d.shards) {
-        if (s.primary.get() == &b) return true;
-        for (const auto& r : s.replicas)
-          if (r.get() == &b) return true;
-      }
-    return false;
-  });
+  retire_unserved_pools();
   watch_backends(*topology);
   catalogs_->refresh_all();
   outcome.ok = true;

@@ -111,7 +111,7 @@ net::Task<Scatter::End> Scatter::run(Session::BatchEnd end) {
   if (!s_.was_held() && !s_.spread_) s_.transaction_sent_at_ = s_.sent_at_;
   s_.forwarded_ = 0;
   now_ = timestamp_text(std::chrono::system_clock::now());
-  s_.database_->stats.scattered.add();
+  s_.database_->stats->scattered.add();
   if (s_.mid_sequence_) {
     const auto before = s_.transaction_;
     auto closed = co_await close_sequence();
@@ -376,7 +376,7 @@ void Scatter::conclude(Session::BatchEnd end) {
     if (failure_->response) {
       wire::write_message(pending_, 'E', failure_->response->view());
     } else {
-      s_.database_->stats.errors.add(failure_->own->code.view());
+      s_.database_->stats->errors.add(failure_->own->code.view());
       wire::write_error(pending_, wire::Severity::error, *failure_->own);
     }
     for (std::size_t i = s_.work_->ops.size(); i > at; --i) {

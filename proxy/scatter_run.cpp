@@ -368,7 +368,7 @@ void Scatter::send_run(ScatterLink& link, const Run& run) {
   link.begin_run();
   link.named = run.text ? run.text->id : 0;
   if (link.named != 0 && link.server().prepared.touch(link.named)) {
-    s_.database_->stats.prepared_hits.add();
+    s_.database_->stats->prepared_hits.add();
     link.parsed = true;
   } else {
     if (link.named != 0) prepare_on(link.server(), *run.text, link.out());
@@ -383,7 +383,7 @@ void Scatter::send_run(ScatterLink& link, const Run& run) {
 void Scatter::prepare_on(pool::Server& server, const InternedStatement& text, ByteBuffer& out) {
   for (const std::uint64_t id : make_room(server.prepared, s_.worker_.topology()->settings->pool, text.bytes()))
     wire::write_named(out, 'C', 'S', server_statement_name(id));
-  s_.database_->stats.server_parses.add();
+  s_.database_->stats->server_parses.add();
   server.prepared.add(text.id, text.bytes());
 }
 

@@ -111,7 +111,7 @@ net::Task<> Session::serve() {
         }
       }
       if (answer_locally(end)) {
-        if (end != BatchEnd::flush) database_->stats.local_queries.add();
+        if (end != BatchEnd::flush) database_->stats->local_queries.add();
         ++local_in_turn_;
       } else if (work_->decision.scatter || spread_) {
         local_in_turn_ = 0;
@@ -135,7 +135,7 @@ net::Task<> Session::serve() {
               }
               if (!server_ || !mid_sequence_) {
                 fail_locally(end, leased.error());
-                if (end != BatchEnd::flush) database_->stats.local_queries.add();
+                if (end != BatchEnd::flush) database_->stats->local_queries.add();
                 break;
               }
               // What ran before in the sequence must be rolled back by the server: it is given an error of its own.
@@ -210,7 +210,7 @@ bool Session::receive_from_client() {
   const net::Received r = client_->receive();
   switch (r.kind) {
     case net::Received::Kind::data:
-      if (database_) database_->stats.received.add(r.bytes.size());
+      if (database_) database_->stats->received.add(r.bytes.size());
       if (in_.empty()) {
         input_ = r.bytes;
         borrowed_ = true;
@@ -378,7 +378,7 @@ bool Session::empty_conduit() {
     conduit_.reset();
     return false;
   }
-  database_->stats.sent.add(*sent);
+  database_->stats->sent.add(*sent);
   if (conduit_->held() > 0) return false;
   worker_.conduits.give_back(std::move(conduit_));
   return true;
@@ -393,7 +393,7 @@ bool Session::flush_client() {
       return false;
     }
     if (*sent == 0) break;
-    if (database_) database_->stats.sent.add(*sent);
+    if (database_) database_->stats->sent.add(*sent);
     out_.consume(*sent);
   }
   if (out_.empty() && out_.capacity() > kKeptBuffer) out_.release();
@@ -476,7 +476,7 @@ net::Task<> Session::drain() {
 // ---- from others ----
 
 void Session::request_cancel() {
-  if (database_) database_->stats.cancels.add();
+  if (database_) database_->stats->cancels.add();
   if (state_ == State::waiting) {
     cancel_requested_ = true;
     waiter_.notify();

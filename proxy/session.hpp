@@ -176,6 +176,8 @@ class Session {
   [[nodiscard]] bool choose_mode();
   net::Task<bool> wait_for_bytes();
   [[nodiscard]] Result<std::vector<Setting>> startup_settings(const wire::Startup& startup);
+  // False: it was told why not.
+  bool find_database(const std::string& name);
   net::Task<bool> enter_database(const wire::Startup& startup);
   net::Task<Result<void>> lease_home();
   net::Task<Result<void>> learn_defaults();
@@ -639,6 +641,7 @@ class Session {
   std::string last_words_;              // the fatal error it was sent
   SqlState last_words_code_;
   ClientPlaces::Place place_;
+  FallbackUse::Place fallback_place_;   // of a database that the file does not name
   std::shared_ptr<const pool::Pool::Welcome> welcome_;
   Held<ByteBuffer> console_answer_;
 };

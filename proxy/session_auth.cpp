@@ -157,7 +157,7 @@ net::Task<bool> Session::authenticate_by_password(HbaMethod method, const std::s
   }
   if (secret->kind == UserSecret::Kind::plain) proof.password = secret->text;
   if (secret->kind == UserSecret::Kind::md5 && proof.password.empty()) proof.md5_secret = secret->text;
-  proxy.authenticator().proved(user_, listed ? std::string() : database, secret, std::move(proof));
+  proxy.authenticator().proved(user_, listed ? std::string() : proxy.asked_database(database), secret, std::move(proof));
   co_return true;
 }
 

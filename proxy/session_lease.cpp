@@ -35,7 +35,8 @@ UserPools& Session::user_pools() {
   pools_->version = version;
   const config::Settings& settings = *database_->topology->settings;
   pools_->limits = limits_of(settings, *database_->state->config, settings.find_user(user_));
-  pools_->credentials = worker_.proxy().authenticator().credentials_of(user_, database_->name);   // a reload may have changed the password
+  Proxy& proxy = worker_.proxy();
+  pools_->credentials = proxy.authenticator().credentials_of(user_, proxy.asked_database(database_->name));   // a reload may have changed the password
   pools_->primaries.assign(shards.size(), nullptr);
   pools_->replicas.assign(shards.size(), {});
   for (std::size_t i = 0; i < shards.size(); ++i) pools_->replicas[i].resize(shards[i].replicas.size());
@@ -227,7 +228,7 @@ net::Task<Result<pool::Server*>> Session::wait_in_queue(pool::Pool& pool) {
       fetch_ahead(*work_);
     } else if (last.passed(worker_.loop().now())) {
       error = pool.timeout_error(worker_.loop().now() - since);
-      database_->stats.timed_out(Timeout::wait);
+      database_->stats->timed_out(Timeout::wait);
     } else if (work_->request.first && worker_.proxy().server_waits().must_give_way(id_)) {
       error = blocked_over_shards(pool);
     } else {

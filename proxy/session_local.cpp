@@ -401,7 +401,7 @@ void Session::fail_open_transaction() {
 
 // An error of the proxy's own that no server needs to know of. Messages behind the one that fails are skipped, up to the Sync.
 void Session::fail_locally(BatchEnd end, const Error& error) {
-  database_->stats.errors.add(error.code.view());
+  database_->stats->errors.add(error.code.view());
   const std::size_t at = first_to_fail();
   answer_local_ops(at);
   undo_names_from(at);

@@ -46,7 +46,7 @@ net::Task<bool> Session::wait_for_bytes() {
     }
     if (timer_.fired()) {
       fatal({sqlstate::kProtocolViolation, "the login took too long", "See pool.client_login_timeout."});
-      worker_.proxy().stats().database(worker_.index(), database_ ? database_->name : "").timed_out(Timeout::login);
+      (database_ ? *database_->stats : worker_.proxy().stats().database(worker_.index(), "")).timed_out(Timeout::login);
       co_return false;
     }
     stash();
@@ -66,18 +66,13 @@ net::Task<bool> Session::login() {
   console_ = is_console(database);
   if (const bool ok = co_await authenticate(database); !ok) co_return false;
   if (!console_) {
-    database_ = worker_.database(database);
-    if (!database_ || database_->removed) {
-      fatal({sqlstate::kInvalidDatabase, concat("database \"", database, "\" does not exist"),
-             "The databases Weir serves are listed by SHOW DATABASES in its admin console (database \"weir\")."});
-      co_return false;
-    }
     if (worker_.proxy().disabled().contains(database)) {
       fatal({sqlstate::kCannotConnectNow, concat("database \"", database, "\" does not allow connections"), "It was DISABLEd in Weir's console; ENABLE ends it."});
       co_return false;
     }
+    if (!find_database(database)) co_return false;
     if (const bool ok = co_await enter_database(startup); !ok) co_return false;
-    database_->stats.logins.add();
+    database_->stats->logins.add();
   }
   greet();
   logged_in_ = true;
@@ -87,6 +82,21 @@ net::Task<bool> Session::login() {
 }
 
 // ---- the database and the session's first settings ----
+
+// One that the file names is found without a lock.
+bool Session::find_database(const std::string& name) {
+  database_ = worker_.database(name);
+  if (database_ && !database_->removed && !database_->state->use) return true;
+  database_ = nullptr;
+  auto place = worker_.proxy().use_database(name);
+  if (!place) {
+    fatal(place.error());
+    return false;
+  }
+  fallback_place_ = std::move(*place);
+  database_ = worker_.newest_database(name);
+  return database_ != nullptr;
+}
 
 Result<std::vector<Setting>> Session::startup_settings(const wire::Startup& startup) {
   std::vector<Setting> settings;
@@ -129,7 +139,8 @@ net::Task<bool> Session::enter_database(const wire::Startup& startup) {
   pools_ = &database_->pools_of(user_);
   ++pools_->sessions;
   // It may have brought what earlier ones had not: its pools are found again, and are told.
-  if (auto newest = worker_.proxy().authenticator().credentials_of(user_, database_->name); !(newest == pools_->credentials)) {
+  Proxy& proxy = worker_.proxy();
+  if (auto newest = proxy.authenticator().credentials_of(user_, proxy.asked_database(database_->name)); !(newest == pools_->credentials)) {
     pools_->credentials = std::move(newest);
     pools_->version = 0;
   }

@@ -58,7 +58,7 @@ Session::Outcome Session::lost_server(bool may_retry) {
     fatal(error);
     return Outcome::closed;
   }
-  database_->stats.errors.add(error.code.view());
+  database_->stats->errors.add(error.code.view());
   const bool over = ends_failed_transaction();
   const bool in_block = in_transaction() && !over;
   if (!in_block) leave_transaction(false);

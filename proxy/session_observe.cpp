@@ -75,7 +75,7 @@ void Session::note_departure() {
   const Departure why = spoke           ? logged_in_ ? departure_of(last_words_code_) : Departure::login_failed
                         : said_goodbye_ ? Departure::client_closed
                                         : Departure::client_lost;
-  DatabaseStats& cells = database_ ? database_->stats : worker_.proxy().stats().database(worker_.index(), "");
+  DatabaseStats& cells = database_ ? *database_->stats : worker_.proxy().stats().database(worker_.index(), "");
   cells.departures[static_cast<std::size_t>(why)].add();
   // Who never logged in and was told nothing: a cancel request, a health check, a port scan.
   const log::Level level = logged_in_ || spoke ? log::Level::info : log::Level::debug;

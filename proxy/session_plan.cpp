@@ -277,7 +277,7 @@ void Session::plan_query(Op& op, ByteView body) {
 }
 
 void Session::plan_parse(Op& op, ByteView body) {
-  database_->stats.client_parses.add();
+  database_->stats->client_parses.add();
   const auto parse = wire::read_parse(body);
   if (!parse) return refuse(parse.error());
   PreparedStatement* statement = nullptr;
@@ -409,7 +409,7 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
 }
 
 void Session::plan_bind(Op& op, ByteView body) {
-  database_->stats.binds.add();
+  database_->stats->binds.add();
   auto bind = wire::read_bind(body);
   if (!bind) return refuse(bind.error());
   PreparedStatement* statement = find_statement(op, bind->statement);
@@ -615,8 +615,8 @@ void Session::note_scope(const Plan& plan, const router::Route* route) {
 void Session::refuse(Error error) {
   if (work_->decision.error) return;
   if (error.code == sqlstate::kFeatureNotSupported) {
-    database_->stats.refused.add();
-    if (database_->state->sharded()) database_->stats.routes.count_refused(error.message, error.hint, text_sent(work_->ops[work_->decision.error_at]));
+    database_->stats->refused.add();
+    if (database_->state->sharded()) database_->stats->routes.count_refused(error.message, error.hint, text_sent(work_->ops[work_->decision.error_at]));
   }
   work_->decision.error = std::move(error);
 }

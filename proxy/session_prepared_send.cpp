@@ -58,11 +58,11 @@ void Session::translate_prepare(std::size_t index) {
 
 void Session::ensure_on_server(const InternedStatement& statement, std::size_t index, bool asked) {
   if (server_->prepared.touch(statement.id)) {
-    database_->stats.prepared_hits.add();
+    database_->stats->prepared_hits.add();
     return;
   }
   evict_prepared(statement.bytes());
-  database_->stats.server_parses.add();
+  database_->stats->server_parses.add();
   wire::write_parse(work_->to_server, server_statement_name(statement.id), statement.sql(), statement.types);
   work_->expected.push({Expect::parse, !asked, static_cast<std::uint32_t>(index), statement.id});
   server_->prepared.add(statement.id, statement.bytes());

@@ -150,7 +150,7 @@ void Session::to_client(ByteView bytes) {
       client_eof_ = true;
       return;
     }
-    if (database_) database_->stats.sent.add(*sent);
+    if (database_) database_->stats->sent.add(*sent);
     bytes = bytes.subspan(*sent);
   }
   if (!bytes.empty()) out_.append(bytes);

@@ -37,13 +37,13 @@ void Session::count_route(const Plan& plan, const router::Route& route) {
 
 void Session::add_route(const Plan& plan, const router::Route& route) {
   const RouteKind kind = kind_of(plan, route);
-  database_->stats.routes.count(kind, route.shard);
+  database_->stats->routes.count(kind, route.shard);
   if (kind == RouteKind::single || kind == RouteKind::home) count_transaction_shard(route.shard);
 }
 
 void Session::count_refusal(const Plan& plan, const Error& error, std::string_view sql) {
   const bool parsed = plan.verb != router::Verb::unparsable;
-  database_->stats.routes.count_refused(parsed ? std::string_view(error.message) : RouteCounts::kNotParsed, error.hint, sql);
+  database_->stats->routes.count_refused(parsed ? std::string_view(error.message) : RouteCounts::kNotParsed, error.hint, sql);
 }
 
 // Transactions that come to a second shard, each once.
@@ -52,7 +52,7 @@ void Session::count_transaction_shard(schema::ShardId shard) {
     counted_shard_ = shard;
   } else if (*counted_shard_ != shard && !counted_spanning_) {
     counted_spanning_ = true;
-    database_->stats.routes.count_spanning_transaction();
+    database_->stats->routes.count_spanning_transaction();
   }
 }
 

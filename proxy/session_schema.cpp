@@ -97,8 +97,9 @@ net::Task<> Session::learn_schema() {
 net::Task<Result<std::shared_ptr<const schema::Catalog>>> Session::load_own_catalog() {
   const bool at_home = spread_ ? spread_->find(schema::kHomeShard) != nullptr : server_ && server_shard_ == schema::kHomeShard;
   if (!at_home || !server_encoding_) co_return std::shared_ptr<const schema::Catalog>();   // names would come in the client's encoding
-  const auto settings = database_->topology->settings;   // the catalog points into it
-  schema::CatalogBuilder builder(*database_->state->config);
+  const TopologyRef topology = database_->topology;   // the catalog points into its settings
+  const DatabaseState& state = *database_->state;
+  schema::CatalogBuilder builder(*state.config);
   const std::vector<std::string> path = database_->router->catalog().default_search_path();
   const auto& queries = schema::catalog_queries();
   Result<void> read{};
@@ -115,7 +116,7 @@ net::Task<Result<std::shared_ptr<const schema::Catalog>>> Session::load_own_cata
   if (!ended) co_return ended.take_error();
   auto catalog = builder.finish(database_->router->catalog().epoch());
   if (!catalog) co_return catalog.take_error();
-  co_return keep_alive({std::move(*catalog), nullptr, {}, 0}, settings).catalog;
+  co_return keep_alive({std::move(*catalog), nullptr, {}, 0, 0}, *topology, state).catalog;
 }
 
 net::Task<Result<Session::OwnRows>> Session::ask_in_transaction(std::string_view sql) {

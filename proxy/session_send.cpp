@@ -114,7 +114,7 @@ void Session::translate_parse(std::size_t index, ByteView message) {
     return op.filled ? wire::write_parse(work_->to_server, "", op.filled->sql, op.filled->types) : pass_on(message);
   }
   if (server_->prepared.touch(op.interned->id)) {
-    database_->stats.prepared_hits.add();
+    database_->stats->prepared_hits.add();
     work_->expected.push({Expect::local, false, at});
     return;
   }

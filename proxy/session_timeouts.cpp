@@ -27,19 +27,19 @@ void Session::idle_too_long() {
   const SessionLimits& limits = pools_->limits;
   const TimePoint now = worker_.loop().now();
   if (!in_transaction() && !mid_sequence_ && !spread_) {
-    database_->stats.timed_out(Timeout::client_idle);
+    database_->stats->timed_out(Timeout::client_idle);
     fatal({kIdleSessionTimeout, "terminating connection due to idle-session timeout", "See pool.client_idle_timeout."});
   } else if (Deadline::after(transaction_sent_at_, limits.transaction).passed(now)) {
     transaction_too_long();
   } else {
-    database_->stats.timed_out(Timeout::idle_transaction);
+    database_->stats->timed_out(Timeout::idle_transaction);
     fatal({sqlstate::kIdleInTransactionTimeout, "terminating connection due to idle-in-transaction timeout",
            "See pool.idle_transaction_timeout."});
   }
 }
 
 void Session::transaction_too_long() {
-  database_->stats.timed_out(Timeout::transaction);
+  database_->stats->timed_out(Timeout::transaction);
   fatal({kTransactionTimeout, "terminating connection due to transaction timeout", "See pool.transaction_timeout."});
 }
 
@@ -56,7 +56,7 @@ bool Session::runs_too_long() {
   if (Deadline::after(transaction_sent_at_, limits.transaction).passed(worker_.loop().now())) {
     transaction_too_long();
   } else {
-    database_->stats.timed_out(Timeout::query);
+    database_->stats->timed_out(Timeout::query);
     fatal({sqlstate::kQueryCanceled, "terminating connection due to query timeout", "See pool.query_timeout."});
   }
   return true;

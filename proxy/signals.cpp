@@ -96,6 +96,7 @@ void serve_until_told(Proxy& proxy, const Signals& signals) {
   for (;;) {
     watchdog.turn();
     proxy.update_averages();
+    proxy.forget_unused_databases();
     const int signal = signals.wait(kMoment);
     if (signal == SIGHUP) reload(proxy);
     if (signal == SIGUSR1 && proxy.pause("", Deadline(Clock::now()))) log::info("paused: SIGUSR1");

@@ -23,15 +23,15 @@ struct Gathering {
 void look_at(Worker& worker, Survey& seen) {
   worker.for_each_session([&](Session& session) {
     const WorkerDatabase* database = session.database();
-    ++seen.clients[database ? database->name : std::string{}][static_cast<std::size_t>(session.client_state())];
+    ++seen.clients[database ? database->counted_as() : std::string{}][static_cast<std::size_t>(session.client_state())];
     if (const pool::Backend* backend = session.pinned_backend()) ++seen.pinned[labels_of(*backend)];
   });
   worker.for_each_database([&](const WorkerDatabase& database) {
-    seen.clients.try_emplace(database.name);
+    seen.clients.try_emplace(database.counted_as());
     for (const router::Router* router : {database.router.get(), database.observer.get()}) {
       if (!router) continue;
       const router::CacheCounters& c = router->counters();
-      Survey::PlanCache& sum = seen.plan_caches[database.name];
+      Survey::PlanCache& sum = seen.plan_caches[database.counted_as()];
       sum = {sum.hits + c.hits, sum.misses + c.misses, sum.evictions + c.evictions, sum.entries + c.entries, sum.bytes + c.bytes};
     }
   });
@@ -50,7 +50,7 @@ void merge(const Survey& seen, Survey& into) {
 }  // namespace
 
 BackendLabels labels_of(const pool::Backend& backend) {
-  return {backend.id().database, backend.id().shard_name, concat(backend.host(), ":", backend.port()), backend.id().role};
+  return {backend.counted_as(), backend.id().shard_name, concat(backend.host(), ":", backend.port()), backend.id().role};
 }
 
 Survey survey(Proxy& proxy, Duration patience) {

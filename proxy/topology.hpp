@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "net/tls_context.hpp"
 #include "pool/backend.hpp"
 #include "pool/connector.hpp"
+#include "proxy/fallback_use.hpp"
 #include "schema/bucket_map.hpp"
 #include "schema/catalog.hpp"
 
@@ -95,7 +97,9 @@ class WriteMarks {
 };
 
 struct DatabaseState {
-  const config::Database* config = nullptr;             // inside `Topology::settings`
+  const config::Database* config = nullptr;             // inside `Topology::settings`, or `own_config`
+  std::shared_ptr<const config::Database> own_config;   // of a database that only the fallback entry "*" serves
+  std::shared_ptr<FallbackUse> use;                     // the same; null: the file names the database
   std::shared_ptr<const schema::BucketMap> map;
   std::shared_ptr<const schema::Catalog> catalog;       // null: not loaded yet (sharded databases wait for it)
   std::string catalog_problem;                          // why not
@@ -117,11 +121,15 @@ struct DatabaseState {
 
 struct Topology {
   std::shared_ptr<const config::Settings> settings;
-  std::vector<DatabaseState> databases;
+  std::vector<DatabaseState> databases;   // those that the file names, then those that the fallback serves now
+  // The file's entry "*", which no client is ever in: what the databases it serves are made from (Proxy::use_database).
+  std::optional<DatabaseState> fallback;
   std::shared_ptr<const net::TlsContext> tls;   // for new clients; null: none is offered
   std::uint64_t version = 0;              // raised by every change
   std::uint64_t settings_version = 0;     // raised by a change of settings
   [[nodiscard]] const DatabaseState* find(std::string_view database) const;
+  // There is such a database, or the fallback would serve it.
+  [[nodiscard]] bool serves(std::string_view database) const { return fallback || find(database); }
 };
 using TopologyRef = std::shared_ptr<const Topology>;
 

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/proxy.hpp"
@@ -155,7 +157,7 @@ void Worker::remove_database(WorkerDatabase& database) {
 Traffic& Worker::register_traffic(const pool::Backend& backend) {
   const pool::BackendIdentity& id = backend.id();
   if (traffic_.size() <= backend.serial()) traffic_.resize(backend.serial() + 1);
-  Traffic& cells = proxy_.stats().backend(index_, {id.database, id.shard_name, concat(backend.host(), ":", backend.port()), id.role});
+  Traffic& cells = proxy_.stats().backend(index_, {backend.counted_as(), id.shard_name, concat(backend.host(), ":", backend.port()), id.role});
   traffic_[backend.serial()] = &cells;
   return cells;
 }
@@ -174,24 +176,50 @@ void Worker::set_topology(TopologyRef topology) {
   topology_ = std::move(topology);
   const auto slow = topology_->settings->log.slow_query;
   slow_query_ = slow.count() > 0 ? Duration(slow) : Duration::max();
-  for (auto& [name, database] : databases_)
-    if (!topology_->find(name)) remove_database(*database);
-  for (const DatabaseState& state : topology_->databases) {
-    auto& slot = databases_[state.config->name];
-    if (!slot) {
-      slot = std::make_unique<WorkerDatabase>(proxy_.stats().database(index_, state.config->name));
-      slot->name = state.config->name;
-    }
-    slot->topology = topology_;
-    slot->removed = false;
-    slot->state = &state;
-    for (const ShardBackends& shard : state.shards) {   // seen as zero before they are used
-      (void)traffic(*shard.primary);
-      for (const auto& replica : shard.replicas) (void)traffic(*replica);
-    }
-    renew(slot->observer, state.observed_catalog, state.observed_map);
-    if (state.catalog) renew(slot->router, state.catalog, state.map);
+  remove_databases();
+  for (const DatabaseState& state : topology_->databases) (void)take_up(topology_, state);
+  if (topology_->fallback) (void)traffic(*topology_->fallback->shards.front().primary);
+}
+
+WorkerDatabase& Worker::take_up(const TopologyRef& topology, const DatabaseState& state) {
+  auto& slot = databases_[state.config->name];
+  if (!slot) {
+    slot = std::make_unique<WorkerDatabase>();
+    slot->name = state.config->name;
+  } else if (slot->topology->version > topology->version) {
+    return *slot;   // a client was ahead of the news
   }
+  slot->topology = topology;
+  slot->removed = false;
+  slot->state = &state;
+  slot->stats = &proxy_.stats().database(index_, slot->counted_as());
+  for (const ShardBackends& shard : state.shards) {   // seen as zero before they are used
+    (void)traffic(*shard.primary);
+    for (const auto& replica : shard.replicas) (void)traffic(*replica);
+  }
+  renew(slot->observer, state.observed_catalog, state.observed_map);
+  if (state.catalog) renew(slot->router, state.catalog, state.map);
+  return *slot;
+}
+
+WorkerDatabase* Worker::newest_database(std::string_view name) {
+  const TopologyRef newest = proxy_.topology();
+  const DatabaseState* state = newest->find(name);
+  return state ? &take_up(newest, *state) : nullptr;
+}
+
+// Those that the topology does not have any more, and that no client found in a newer one.
+void Worker::remove_databases() {
+  for (auto it = databases_.begin(); it != databases_.end();) {
+    WorkerDatabase& database = *it->second;
+    const bool gone = database.topology->version <= topology_->version && !topology_->find(it->first);
+    if (gone) remove_database(database);
+    it = gone && database.state->use && !is_used(database) ? databases_.erase(it) : std::next(it);
+  }
+}
+
+bool Worker::is_used(const WorkerDatabase& database) const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& s) { return s.second->database() == &database; });
 }
 
 }  // namespace weir::proxy

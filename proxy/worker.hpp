@@ -40,10 +40,9 @@ struct UserPools {
   std::unordered_map<SettingsRef, std::vector<std::pair<std::string, std::string>>> accepted_settings;
 };
 
-// A worker's view of one database: the router with its plan cache, and the pools in use. Lives as long as the worker.
+// A worker's view of one database: the router with its plan cache, and the pools in use. Lives as long as the worker; one that only the
+// fallback entry serves, until it is forgotten and no session is in it.
 struct WorkerDatabase {
-  explicit WorkerDatabase(DatabaseStats& cells) : stats(cells) {}
-
   std::string name;
   TopologyRef topology;                       // keeps `state` alive
   const DatabaseState* state = nullptr;       // never null once made
@@ -54,7 +53,8 @@ struct WorkerDatabase {
   // Of `user`, for a session that counts itself in `sessions`. Where many names are known already, those that nobody uses are forgotten:
   // with trust authentication a client could bring ever new ones.
   [[nodiscard]] UserPools& pools_of(const std::string& user);
-  DatabaseStats& stats;                       // this worker's, in the proxy's registry
+  DatabaseStats* stats = nullptr;             // this worker's, in the proxy's registry; never null once made
+  [[nodiscard]] std::string counted_as() const { return state->use ? std::string(config::kFallbackName) : name; }
   std::uint64_t turn = 0;                     // for balancing
 };
 
@@ -75,6 +75,8 @@ class Worker {
   void set_topology(TopologyRef topology);
   [[nodiscard]] const TopologyRef& topology() const { return topology_; }
   [[nodiscard]] WorkerDatabase* database(std::string_view name);
+  // The same by the proxy's newest topology, of which this worker may not have heard yet.
+  [[nodiscard]] WorkerDatabase* newest_database(std::string_view name);
   [[nodiscard]] Session* find_session(std::uint64_t id);
   void close_listeners();                                    // accepts nobody; the descriptors stay open
   void watch_listeners(const std::vector<int>& listeners);
@@ -101,7 +103,10 @@ class Worker {
  private:
   void accept_all(int listener);
   void shed_one(int listener);
+  WorkerDatabase& take_up(const TopologyRef& topology, const DatabaseState& state);
+  void remove_databases();
   void remove_database(WorkerDatabase& database);
+  [[nodiscard]] bool is_used(const WorkerDatabase& database) const;
   Traffic& register_traffic(const pool::Backend& backend);
 
   Proxy& proxy_;

@@ -123,8 +123,17 @@ peer_id = 3
 so_reuseport = 1
 """, {"listen.peer_id": 3, "peer.0.address": "/run/pgbouncer1", "peer.1.address": "10.0.0.2:6433"},
               ["peer 900: Weir's peers", "pool_size of a peer", "so_reuseport: not needed"]),
-    "fallback only in part": ("[databases]\napp = host=127.0.0.1 user=a\n* = host=127.0.0.1\n[pgbouncer]\nauth_type = any\n",
-                              {"auth.method": "trust", "database.0.name": "app"}, ["*: Weir serves only databases", "auth_type = any"]),
+    "fallback": ("[databases]\napp = host=127.0.0.1 user=a\n* = host=127.0.0.1 port=5433 auth_user=lookup pool_size=3 max_db_connections=2\n"
+                 "[pgbouncer]\nauth_type = any\nauth_dbname = anything\nauth_file = userlist.txt\nautodb_idle_timeout = 60\n",
+                 {"auth.method": "trust", "auth.query_database": "anything", "database.0.name": "app", "database.1.name": "*", "database.1.pool_size": 3,
+                  "database.1.max_server_connections": 2, "database.1.maintenance": "user=lookup password='look up'",
+                  "database.1.shard.0.primary": "host=127.0.0.1 port=5433", "pool.fallback_idle_timeout": "60s"},
+                 ["*: how many databases", "auth_type = any"]),
+    "fallback with look-ups": ("[databases]\n* = host=127.0.0.1\n[pgbouncer]\nauth_type = md5\nauth_user = lookup\nauth_file = userlist.txt\n",
+                               {"auth.query_user": "lookup", "auth.query_database": "postgres"}, ['auth_query: asks "postgres"']),
+    "fallback to one database": ("[databases]\n* = host=127.0.0.1 dbname=all user=a\n[pgbouncer]\nauth_type = trust\n",
+                                 {"database.0.name": "*", "database.0.shard.0.primary": "host=127.0.0.1 port=5432 dbname=all user=a",
+                                  "pool.fallback_idle_timeout": "3600s"}, []),
     "an included file": ("%include part.ini\n[pgbouncer]\nauth_type = trust\nlogfile = /var/log/x.log\npidfile = /run/x.pid\nverbose = 1\n"
                          "log_stats = 0\nlog_connections = 0\nunheard_of = 1\n",
                          {"database.0.name": "included", "log.level": "debug", "log.stats_interval": "0", "log.connections": False},
@@ -247,9 +256,8 @@ def test_every_setting_of_pgbouncer_counts_or_is_named(folder):
             assert tree != plain or f" {name} of " in found, (section, name)
 
 
-def test_what_is_there_is_not_overwritten_and_the_fallback_is_served_by_name(folder):
+def test_what_is_there_is_not_overwritten_and_the_fallback_may_be_served_by_name(folder):
     ini = "[databases]\n* = host=127.0.0.1 port=5433 user=a\n[pgbouncer]\nauth_type = trust\n"
-    assert "name those behind" in imported(folder, ini, check=False).stderr
     imported(folder, ini, "--database", "one", "--database", "two")
     assert [d["shard"][0]["primary"] for d in parsed(folder)["database"]] == [f"host=127.0.0.1 port=5433 dbname={n} user=a" for n in ("one", "two")]
     again = imported(folder, ini, "--database", "three", check=False)
@@ -286,6 +294,7 @@ def pgbouncer(plain_clusters, tmp_path):
     (home / "userlist.txt").write_text('"carol" "carols secret"\n"dave" "daves"\n')
     ini = (f"[databases]\napp = host={at['host']} port={at['port']} dbname=app user=postgres timezone=Asia/Tokyo pool_size=3\n"
            f"renamed = host={at['host']} port={at['port']} dbname=app user=postgres pool_mode=session\n"
+           f"* = host={at['host']} port={at['port']} user=postgres\n"
            f"[users]\ndave = pool_mode=session\n"
            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
            f"auth_file = {home}/userlist.txt\npool_mode = transaction\nadmin_users = carol\nmax_client_conn = 50\nlogfile = {home}/pgbouncer.log\n")
@@ -336,7 +345,7 @@ WORK = ["select 1", "show timezone", "select current_user, current_database()", 
 
 
 def test_pgbouncer_and_weir_answer_the_same_workload_alike(pgbouncer):
-    for how in ({}, {"dbname": "renamed"}, {"user": "dave", "password": "daves"}):
+    for how in ({}, {"dbname": "renamed"}, {"dbname": "postgres"}, {"user": "dave", "password": "daves"}):
         answers = {name: outcome(port, WORK, **how) for name, port in pgbouncer.items()}
         assert answers["weir"] == answers["pgbouncer"] and answers["weir"][0] == [(1,)]
     for how in ({"password": "wrong"}, {"dbname": "nowhere"}, {"user": "eve"}):

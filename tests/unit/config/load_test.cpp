@@ -228,6 +228,28 @@ TEST(Load, APlainDatabaseMayHaveTableRulesWithoutKeys) {
   EXPECT_EQ(file.settings().databases.at(0).tables.at(0).month->column, "created_at");
 }
 
+TEST(Load, TheDatabaseCalledStarIsTheFallbackAndNoDatabaseByName) {
+  const Settings settings = ConfigFile(plain("", "[[database]]\nname = '*'\npool_size = 3\n[[database.shard]]\nname = 'main'\nprimary = 'host=b'\n"
+                                                 "[pool]\nmax_fallback_databases = 7\nfallback_idle_timeout = '1m'\n"))
+                                .settings();
+  ASSERT_EQ(settings.databases.size(), 1U);
+  EXPECT_EQ(settings.find_database("*"), nullptr);
+  ASSERT_TRUE(settings.fallback);
+  EXPECT_EQ(settings.fallback->pool_size, 3U);
+  EXPECT_EQ(settings.fallback->shards.at(0).primary, "host=b");
+  EXPECT_EQ(settings.pool.max_fallback_databases, 7U);
+  EXPECT_EQ(settings.pool.fallback_idle_timeout, 60s);
+}
+
+TEST(Load, TheFallbackMayBeTheOnlyDatabaseAndWhereUsersAreLookedUp) {
+  const Settings settings = ConfigFile("[auth]\nquery_user = 'app'\nquery_database = 'anything'\n"
+                                       "[[database]]\nname = '*'\n[[database.shard]]\nname = 'main'\nprimary = 'host=b dbname=all'\n")
+                                .settings();
+  EXPECT_THAT(settings.databases, IsEmpty());
+  EXPECT_TRUE(settings.fallback);
+  EXPECT_EQ(settings.auth.query_database, "anything");
+}
+
 TEST(Load, ReadsTheExampleFiles) {
   for (const std::string name : {"plain.toml", "sharded.toml"}) {
     const auto result = load(WEIR_SOURCE_DIR "/config/examples/" + name);

@@ -290,6 +290,27 @@ TEST(Mistakes, TableRulesNeedAKeyOrReferenceAndNotBoth) {
                   "without dots"));
 }
 
+TEST(Mistakes, TheFallbackIsPlainAndAlone) {
+  const std::string star = "[[database]]\nname = '*'\n", shard = "[[database.shard]]\nname = 'main'\nprimary = 'host=b'\n";
+  EXPECT_THAT(problems_of(star + "[database.sharding]\nbuckets = 1\n" + shard + "buckets = '0'\n"), ElementsAre(HasSubstr("it cannot be sharded")));
+  EXPECT_THAT(problems_of(star + shard + "replicas = ['host=c dbname=d']\n"),
+              ElementsAre(HasSubstr("main.replicas: the database \"*\" stands for many: it has no replicas")));
+  EXPECT_THAT(problems_of(star + shard + "[[database.table]]\nname = 't'\n"), ElementsAre(HasSubstr("it has no tables of its own")));
+  EXPECT_THAT(problems_of(star + shard + star + shard), ElementsAre(HasSubstr("a database named \"*\" stands in line 2 already")));
+  EXPECT_THAT(problems_of(star + shard), IsEmpty());
+}
+
+TEST(Mistakes, WithTheFallbackItMustBeSaidWhereUsersAreLookedUp) {
+  EXPECT_THAT(problems_of("[auth]\nquery_user = 'app'\n[[database]]\nname = '*'\n[[database.shard]]\nname = 'main'\nprimary = 'host=b'\n"),
+              ElementsAre(HasSubstr("auth.query_database: missing: with a [[database]] named \"*\" clients would choose")));
+}
+
+TEST(Mistakes, OnlyTheFallbackMayLackADbname) {
+  EXPECT_THAT(problems_of("[[database]]\nname = 'app'\n[[database.shard]]\nname = 'main'\nprimary = 'host=b'\n"),
+              ElementsAre("weir.toml:5: database.app.shard.main.primary: expected a libpq connection string that names one host and a dbname: "
+                          "it names no database: add dbname=<name>"));
+}
+
 TEST(Mistakes, ReplicasAreStringsOrTablesWithAWeight) {
   EXPECT_THAT(
       problems_after("replicas = 'host=b dbname=app'\n"),

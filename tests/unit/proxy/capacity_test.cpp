@@ -37,6 +37,12 @@ TEST(Capacity, AShardsPrimaryHasOneMoreForRecovery) {
   EXPECT_EQ(Capacity(settings).needed("db2:5433"), 50 + 2 + 2);
 }
 
+TEST(Capacity, WhatTheFallbackServesIsReadByOneConnection) {
+  config::Settings settings = two_databases_on_one_server();
+  settings.fallback.emplace().shards.emplace_back().primary = "host=db1";
+  EXPECT_EQ(Capacity(settings).needed("db1:5432"), 50 + 2 * 2 + 1 + 2);
+}
+
 TEST(Capacity, EveryPeerTakesAsMuch) {
   config::Settings settings = two_databases_on_one_server();
   settings.peers.resize(2);
