@@ -54,6 +54,14 @@ def test_a_view_has_pgbouncers_columns(weir, view):
     assert columns(weir, view) == COLUMNS[view].split()
 
 
+@pytest.mark.parametrize("name", ["weir", "pgbouncer"])
+def test_the_console_answers_under_both_names_and_takes_any_start_up_parameter(weir, name):
+    with WireClient(weir.port, database=name, user="weir", extra_float_digits="2", search_path="x", nobody_has="this", options="-c geqo=off", client_encoding="LATIN1") as c:
+        assert c.greeting.status == "I" and not c.greeting.errors
+        assert c.query("show version").tags == ["SHOW"]
+        assert c.query("set extra_float_digits = 3").errors == [] and c.query("select 1").errors == ["42601"]
+
+
 def test_the_sharded_views_have_one_row_a_database_and_user(plain_clusters, weir):
     with weir.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -189,6 +197,53 @@ def test_reconnect_and_wait_close(weir):
     assert done == [[]]
     assert all(s["close_needed"] == "0" for s in weir.console("SHOW SERVERS"))
     holder.close()
+
+
+def test_commands_without_a_name_mean_every_database(start_weir, plain_clusters):
+    one, two = (harness.database_toml(plain_clusters, name=name, sharded=False, replicas=False) for name in ("one", "two"))
+    weir = start_weir([one, two])
+    paused = lambda: {d["name"]: d["paused"] for d in weir.console("SHOW DATABASES")}
+    with WireClient(weir.port, database="one") as a, WireClient(weir.port, database="two") as b:
+        for c in (a, b):
+            c.query("begin; select 1")
+        weir.console("RECONNECT")
+        assert sorted(s["database"] for s in weir.console("SHOW SERVERS") if s["close_needed"] == "1") == ["one", "two"]
+        with WireClient(weir.port, database="weir", user="weir") as admin:
+            admin.send(query("WAIT_CLOSE"))
+            a.query("commit")
+            assert admin.silent()
+            b.query("commit")
+            assert admin.read_to_ready().tags == ["WAIT_CLOSE"]
+        weir.console("PAUSE")
+        assert paused() == {"one": "1", "two": "1"}
+        weir.console("RESUME")
+        assert paused() == {"one": "0", "two": "0"}
+        weir.console("KILL")
+        assert a.at_end().errors == b.at_end().errors == ["57P01"] and paused() == {"one": "1", "two": "1"}
+        weir.console("RESUME")
+        with WireClient(weir.port, database="two") as again:
+            assert again.value("select 1") == "1"
+
+
+@pytest.mark.parametrize("how, waits_for", [("WAIT_FOR_SERVERS", "commit"), ("WAIT_FOR_CLIENTS", None)])
+def test_shutdown_waits_for_what_it_is_told_to(start_weir, plain_clusters, how, waits_for):
+    weir = start_weir([harness.database_toml(plain_clusters, sharded=False)], listen={"drain_timeout": "60s"})
+    with WireClient(weir.port) as busy:
+        busy.query("begin; select 1")
+        weir.console(f"SHUTDOWN {how}")
+        assert busy.query("select 2").rows == [["2"]]
+        assert weir.process.poll() is None
+        busy.query("commit")
+        if not waits_for:
+            assert busy.query("select 3").rows == [["3"]]
+            busy.socket.close()
+        assert weir.process.wait(timeout=30) == 0
+
+
+def test_a_shutdown_that_is_not_known_ends_nothing(weir):
+    with pytest.raises(psycopg2.Error, match="SHUTDOWN whenever is not known"):
+        weir.console("SHUTDOWN whenever")
+    assert weir.psql("SELECT 1") == "1"
 
 
 def test_the_answer_of_a_command_whose_client_went_is_nobody_elses(weir):
