@@ -1,5 +1,8 @@
 """The pool of a plain database: its bound, its queue, its limits in time, and a server that goes away."""
 import contextlib
+import os
+import pathlib
+import socket
 import threading
 import time
 
@@ -203,3 +206,38 @@ def test_a_database_that_is_down_is_told_in_time(start_weir, plain_clusters):
     with WireClient(weir.port) as c:
         assert c.greeting.errors == ["57P03"], c.greeting
     assert time.monotonic() - began < 8 * harness.SLOW
+
+
+def test_a_server_that_says_nothing_is_given_up_after_connect_timeout(start_weir, plain_clusters):
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        database = harness.database_toml(plain_clusters, sharded=False, replicas=False).replace(f"port={plain_clusters.node()['port']}", f"port={silent.getsockname()[1]}")
+        weir = start_weir([database], pool={"connect_timeout": "300ms", "wait_timeout": "3s"}, ready=False)
+        harness.wait_for(lambda: harness.asks_for_log_in(weir.port, "weir", "weir"), "weir, whose catalog was given up", 60)
+        with WireClient(weir.port) as client:
+            assert client.greeting.errors
+        assert weir.log().count("login failed: ") >= 2 and "timed out" in weir.log(), weir.log()
+
+
+# When a connection's timer fires next, by its kind: /proc/net/tcp, column "tr" (2: keepalive).
+def keepalive_timers(local_port=None, remote_port=None):
+    timers = []
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        local, remote, state, (kind, when) = columns[1], columns[2], columns[3], columns[5].split(":")
+        port = lambda end: int(end.rpartition(":")[2], 16)
+        if state == "01" and (local_port is None or port(local) == local_port) and (remote_port is None or port(remote) == remote_port):
+            timers.append(int(when, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else None)
+    return timers
+
+
+def test_a_peer_that_vanished_is_noticed_by_keepalives(start_weir, plain_clusters):
+    at = int(plain_clusters.node()["port"])
+    for more, least, most in (("", 0, 30), ("keepalives_idle=77", 60, 77), ("keepalives=0", None, None)):
+        weir = start_weir([harness.database_toml(plain_clusters, sharded=False, replicas=False, backend=f"user=postgres {more}")], pool={"size": 1})
+        with WireClient(weir.port) as client:
+            pid = client.value("select pg_backend_pid()")
+            port = int(plain_clusters.psql(f"select client_port from pg_stat_activity where pid = {pid}"))
+            timer = harness.wait_for(lambda: (t := keepalive_timers(port, at)) and t, "the server connection")[0]
+            assert timer is None if least is None else timer is not None and least <= timer <= most, (more, timer)
+            assert None not in keepalive_timers(local_port=weir.port), "clients' connections"
+        weir.stop()
