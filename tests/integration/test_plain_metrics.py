@@ -8,6 +8,7 @@ import pytest
 
 import harness
 from metrics_client import get, scrape
+from wire_client import WireClient, bind, cancel_request, execute, parse, query, sync
 
 BACKEND = {"database": "app", "role": "primary"}
 
@@ -132,16 +133,74 @@ def test_connections_and_clients_are_told_by_state(weir):
     busy.close()
 
 
+def test_what_a_client_asks_for_is_counted_by_kind(weir):
+    names = ("cancel_requests", "binds", "client_parses", "server_parses", "prepared_hits", "local_queries", "plan_cache_hits", "plan_cache_misses")
+    of_app = lambda m, name: sum(v for _, v in m.all(f"weir_{name}_total", database="app"))
+    with WireClient(weir.port) as c:
+        before = scrape(weir.http)
+        assert c.ask(parse("select 40 + $1::int", "s") + bind(2, name="s") + execute() + sync()).rows == [["42"]]
+        for _ in range(3):
+            assert c.ask(bind(1, name="s") + execute() + sync()).rows == [["41"]]
+        assert c.query("").kinds == "IZ"
+        with WireClient(weir.port, log_in=False) as canceller:
+            canceller.send(cancel_request(*c.key))
+            canceller.at_end()
+        for _ in range(2):
+            c.query("select 'never asked before'")
+        after = scrape(weir.http)
+        grown = {name: of_app(after, name) - of_app(before, name) for name in names}
+    assert grown.pop("plan_cache_hits") >= 1 and grown.pop("plan_cache_misses") >= 2
+    assert grown == {"cancel_requests": 1, "binds": 4, "client_parses": 1, "server_parses": 1, "prepared_hits": 4, "local_queries": 1}
+    assert after.sum("weir_workers") == 2 and after.sum("weir_workers_silent") == 0
+    assert sorted(v for _, v in after.all("weir_backend_breaker_state", **BACKEND)) == [0, 0, 1]
+    assert after.sum("weir_backend_breaker_state", state="closed", **BACKEND) == 1
+
+
+def test_why_server_connections_end_is_told(plain_clusters, weir):
+    closed = lambda reason: scrape(weir.http).sum("weir_backend_connections_closed_total", reason=reason, **BACKEND)
+    with WireClient(weir.port) as c:
+        pid = c.value("select pg_backend_pid()")
+        plain_clusters.psql(f"select pg_terminate_backend({pid})")
+        harness.wait_for(lambda: closed("closed_by_server") == 1, "the end of an idle one")
+        c.query("select 1")
+        weir.console("RECONNECT")
+        harness.wait_for(lambda: closed("renewed") == 1, "the renewed one's end")
+        listeners = lambda: scrape(weir.http).all("weir_listen_connections", database="app")
+        c.query("listen news")
+        assert [v for _, v in listeners()] == [1]
+        version, epoch = (scrape(weir.http).sum(name) for name in ("weir_topology_version", "weir_catalog_epoch"))
+        c.query("create table if not exists counted (i int)")
+        harness.wait_for(lambda: scrape(weir.http).sum("weir_catalog_epoch") != epoch, "the catalog with the table")
+        assert scrape(weir.http).sum("weir_topology_version") > version
+        c.query("drop table counted")
+
+
+def test_logins_that_fail_are_counted(plain_clusters, start_weir):
+    port = harness.free_port()
+    text = harness.database_toml(plain_clusters, sharded=False, replicas=False, backend="user=nobody_here", maintenance="user=postgres")
+    weir = start_weir([text], admin={"http": f"127.0.0.1:{port}"})
+    with WireClient(weir.port) as c:
+        assert c.greeting.errors == ["28000"]
+    assert scrape(port).sum("weir_backend_login_failures_total", **BACKEND) >= 1
+    assert scrape(port).sum("weir_backend_logins_total", **BACKEND) == 0
+
+
 def test_the_queue_and_its_timeout_are_seen(plain_clusters, start_weir):
     weir = observed(plain_clusters, start_weir, pool={"size": 1, "wait_timeout": "1s"})
     holder, waiter = weir.connect(autocommit=False), weir.connect()
     with holder.cursor() as cursor:
         cursor.execute("select 1")
+    with WireClient(weir.port) as queued:
+        queued.send(query("select 1"))
+        m = harness.wait_for(lambda: (m := scrape(weir.http)).sum("weir_backend_clients_waiting", **BACKEND) == 1 and m, "the client in the queue")
+        assert 0 <= m.sum("weir_backend_longest_wait_seconds", **BACKEND) <= 1 * harness.SLOW
+        assert queued.read_to_ready().errors == ["53300"]
     with pytest.raises(psycopg2.Error), waiter.cursor() as cursor:
         cursor.execute("select 1")
     m = scrape(weir.http)
-    assert m.sum("weir_timeouts_total", database="app", kind="wait") == 1
-    assert m.sum("weir_errors_total", database="app", sqlstate_class="53") == 1
+    assert m.sum("weir_backend_clients_waiting", **BACKEND) == 0
+    assert m.sum("weir_timeouts_total", database="app", kind="wait") == 2
+    assert m.sum("weir_errors_total", database="app", sqlstate_class="53") == 2
     assert m.sum("weir_backend_wait_duration_seconds_sum", **BACKEND) >= 1
     holder.close()
     waiter.close()
