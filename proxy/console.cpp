@@ -17,6 +17,8 @@ struct View {
 };
 
 ConsoleTable show_version(Proxy&) { return {{"version"}, {{"Weir 0.1.0"}}}; }
+// Cancel requests for peers' clients go out at once: nothing is pooled.
+ConsoleTable show_peer_pools(Proxy&) { return {{"peer_id", "cl_active_cancel_req", "cl_waiting_cancel_req", "sv_active_cancel", "sv_login"}, {}}; }
 // Names are looked up by the system's resolver at each login: nothing is kept.
 ConsoleTable show_dns_hosts(Proxy&) { return {{"hostname", "ttl", "addrs"}, {}}; }
 ConsoleTable show_dns_zones(Proxy&) { return {{"zonename", "serial", "count"}, {}}; }
@@ -31,12 +33,12 @@ constexpr View kViews[]{
     {"version", show_version},     {"shards", show_shards},             {"backends", show_backends},
     {"breakers", show_breakers},   {"buckets", show_buckets},           {"limits", show_limits},
     {"listeners", show_listeners}, {"routes", show_routes},             {"in_doubt", show_in_doubt},
-    {"refusals", show_refusals},
+    {"refusals", show_refusals},   {"peer_pools", show_peer_pools},
 };
 
 constexpr std::string_view kHelp =
     "SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n"
-    "SHOW PEERS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES\n"
+    "SHOW PEERS|PEER_POOLS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES\n"
     "SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
     "SHOW SHARDS|BACKENDS|ROUTES|REFUSALS|BREAKERS|BUCKETS|LIMITS|LISTENERS|IN_DOUBT\n"
     "SET key = arg\n"

@@ -31,6 +31,10 @@ COLUMNS = {  # https://www.pgbouncer.org/usage.html#show-commands, of version 1.
     "MEM": "name size used free memtotal",
     "VERSION": "version",
     "STATE": "key value",
+    "PEERS": "peer_id host port pool_size",
+    "PEER_POOLS": "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login",
+    "DNS_HOSTS": "hostname ttl addrs",
+    "DNS_ZONES": "zonename serial count",
 }
 
 

@@ -233,6 +233,8 @@ def test_the_console_knows_them(start_weir, servers):
         weir.console("RESUME")
         assert one.read_to_ready().rows == [["1"]] and late.read_to_ready().status == "I"
         late.socket.close()
+        weir.console("SET default_pool_size = 4")
+        assert served(weir)["one"]["pool_size"] == "4" and one.value("select current_database()") == "one"
         weir.console("DISABLE three")
         assert refused(weir.port, "three") == ("57P03", 'database "three" does not allow connections')
         assert "three" not in served(weir)
