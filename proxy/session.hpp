@@ -191,11 +191,16 @@ class Session {
   void plan_batch(BatchEnd& end);
   bool end_batch_behind(std::size_t index, BatchEnd& end);
   [[nodiscard]] bool changes_schema_of_block(const router::Plan& plan) const;
-  void plan_op(std::size_t index);
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
   void undo_names_from(std::size_t first);
   void forget_new_name(const Op& op);
+  [[nodiscard]] bool cut_at_boundary(std::size_t index, BatchEnd& end);
+  [[nodiscard]] bool changes_what_follows(const router::Plan& plan) const;
+  void forget_plan();
+
+  // --- what each message asks for (session_messages.cpp) ---
+  void plan_op(std::size_t index);
   void plan_query(Op& op, ByteView body);
   void plan_parse(Op& op, ByteView body);
   void plan_bind(Op& op, ByteView body);
@@ -204,6 +209,14 @@ class Session {
   void plan_execute(Op& op, ByteView body);
   PreparedStatement* find_statement(Op& op, std::string_view name);
   void refresh_context();
+  void replan(PreparedStatement& statement);
+  void read_into(PreparedStatement& statement, const wire::ParseView& parse);
+  [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
+  [[nodiscard]] router::SessionContext context() const;
+
+  // --- what they need together (session_decision.cpp) ---
+  [[nodiscard]] static bool is_tracked(router::Verb verb);
+  [[nodiscard]] static bool is_newer_than_parser(const router::Plan& plan);
   void note_channels(const router::Plan& plan);
   void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
@@ -211,14 +224,7 @@ class Session {
   void use_shard(schema::ShardId shard);
   void use_shard_of(const router::Plan& plan, const router::Arguments& arguments, schema::ShardId shard);
   void spread_out();
-  [[nodiscard]] bool cut_at_boundary(std::size_t index, BatchEnd& end);
-  [[nodiscard]] bool changes_what_follows(const router::Plan& plan) const;
-  void forget_plan();
   void refuse(Error error);
-  void replan(PreparedStatement& statement);
-  void read_into(PreparedStatement& statement, const wire::ParseView& parse);
-  [[nodiscard]] InternedRef intern(const PreparedStatement& statement) const;
-  [[nodiscard]] router::SessionContext context() const;
 
   // --- the schema that its transaction has made (session_schema.cpp) ---
   // What the session plans by.

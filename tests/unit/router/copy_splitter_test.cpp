@@ -7,15 +7,17 @@
 #include <vector>
 
 #include "base/strings.hpp"
+#include "tests/unit/router/split_copy.hpp"
 #include "tests/unit/wire/exact_bytes.hpp"
 
 namespace weir::router::copy {
 namespace {
 
 using schema::KeyType;
+using testing::hash_map;
+using testing::kShards;
+using Outcome = testing::SplitCopy;
 using namespace std::string_literals;
-
-constexpr std::size_t kShards = 4;
 
 // Key n lies on shard n % 4.
 const schema::BucketMap& modulo_map() {
@@ -27,20 +29,6 @@ const schema::BucketMap& modulo_map() {
     for (std::uint32_t i = 0; i < kShards; ++i) {
       config::Shard shard;
       shard.name = "s" + std::to_string(i);
-      shard.buckets.push_back({i, i});
-      database.shards.push_back(shard);
-    }
-    return std::move(*schema::BucketMap::from(database));
-  }();
-  return map;
-}
-
-const schema::BucketMap& hash_map() {
-  static const schema::BucketMap map = [] {
-    config::Database database;
-    database.sharding.emplace().buckets = kShards;
-    for (std::uint32_t i = 0; i < kShards; ++i) {
-      config::Shard shard;
       shard.buckets.push_back({i, i});
       database.shards.push_back(shard);
     }
@@ -64,40 +52,17 @@ CopyPlan plan_of(Format format, std::uint16_t position = 0, std::uint16_t column
   return plan;
 }
 
-struct Outcome {
-  std::vector<std::string> shards{kShards};
-  std::vector<std::uint64_t> lines;   // of the pieces
-  std::string error, where;
-  bool operator==(const Outcome&) const = default;
-};
-
 // Gives the data in pieces of `size` bytes, each in a buffer of its own.
 Outcome split(const CopyPlan& plan, std::string_view data, std::size_t size, const schema::BucketMap& map = modulo_map(),
               bool server_encoding = true, std::size_t max_held = 1 << 20) {
   CopySplitter splitter({&plan, &map, server_encoding, max_held});
   Outcome outcome;
-  CopySplitter::Piece piece;
-  const auto put = [&] {
-    if (piece.lines > 0 || piece.to_all) outcome.lines.push_back(piece.line);
-    for (std::size_t i = 0; i < kShards; ++i)
-      if (piece.to_all || piece.shard == i) outcome.shards[i] += as_text(piece.bytes);
-  };
-  const auto take = [&](CopySplitter::Got got) {
-    if (got == CopySplitter::Got::piece) put();
-    if (got == CopySplitter::Got::failed) {
-      outcome.error = concat(splitter.error().code.view(), " ", splitter.error().message);
-      outcome.where = splitter.where();
-    }
-    return got == CopySplitter::Got::piece;
-  };
-  for (std::size_t at = 0; at < data.size(); at += size) {
+  for (std::size_t at = 0; at < data.size() && outcome.error.empty(); at += size) {
     const wire::ExactBytes bytes(data.substr(at, size));
-    ByteView left = bytes.view();
-    while (take(splitter.next(left, piece))) {}
-    if (!outcome.error.empty()) return outcome;
-    EXPECT_TRUE(left.empty());
+    const ByteView left = outcome.give(splitter, bytes.view());
+    EXPECT_TRUE(left.empty() || !outcome.error.empty());
   }
-  while (take(splitter.finish(piece))) {}
+  outcome.finish(splitter);
   return outcome;
 }
 
