@@ -78,6 +78,9 @@ bool is_plain_begin(std::string_view sql) {
   return words == "begin" || words == "begin work" || words == "begin transaction" || words == "start transaction";
 }
 
+// Text that our parser rejects.
+bool is_not_understood(const Op& op) { return (op.type == 'P' || op.type == 'Q') && op.plan && op.plan->verb == Verb::unparsable; }
+
 bool uses_now(const router::ScatterPlan& plan) { return plan.uses_now || (plan.otherwise && plan.otherwise->uses_now); }
 
 Error not_over_shards(std::string_view what, std::string_view hint) {
@@ -183,14 +186,12 @@ ByteView Scatter::body_of(const Op& op) const { return s_.input_.subspan(op.offs
 
 // All its statements, where they run, and whether they may run beside each other.
 bool Scatter::read_batch(Session::BatchEnd end) {
-  if (s_.work_->decision.check_only) return fail(not_beside_scatter("a statement that Weir's parser does not know")), false;
   for (op_ = 0; op_ < s_.work_->ops.size(); ++op_) {
     if (s_.work_->decision.error && op_ == s_.work_->decision.error_at) break;
     if (!read_op(op_)) return false;
+    if (is_not_understood(s_.work_->ops[op_])) break;   // nothing behind it is reached
   }
-  if (std::any_of(portals_.begin(), portals_.end(), is_one_by_one) && (portals_.size() > 1 || s_.in_transaction()))
-    return fail({sqlstate::kActiveSqlTransaction, concat(portals_.front().plan ? portals_.front().plan->construct : "this statement", " cannot run inside a transaction block"),
-                 "Send it alone, outside of a transaction: it runs on one shard after the other."}), false;
+  if (!may_run_beside()) return false;
   // What stays open behind a Flush is gone: the servers go back, or go on to the next statement.
   if (end != Session::BatchEnd::flush) return true;
   for (const Portal& portal : portals_) {
@@ -198,6 +199,15 @@ bool Scatter::read_batch(Session::BatchEnd end) {
     if (!is_executed(portal)) return fail(not_beside_scatter("a portal that is not executed before the Flush")), false;
   }
   return true;
+}
+
+// What no transaction may hold stands alone.
+bool Scatter::may_run_beside() {
+  const auto alone = std::find_if(portals_.begin(), portals_.end(), is_one_by_one);
+  if (alone == portals_.end() || (portals_.size() == 1 && !has_more_parts() && !s_.in_transaction())) return true;
+  fail({sqlstate::kActiveSqlTransaction, concat(alone->plan->construct, " cannot run inside a transaction block"),
+        "Send it alone, outside of a transaction: it runs on one shard after the other."});
+  return false;
 }
 
 bool Scatter::read_op(std::size_t index) {
@@ -218,6 +228,7 @@ bool Scatter::read_op(std::size_t index) {
     return read_portal(index, source_of(index, wire::read_bind(body_of(op))->statement));
   } else if (op.type == 'Q') {
     const auto sql = wire::read_query(body_of(op));
+    if (is_not_understood(op)) return static_cast<void>(make_source(*sql, {}, kNone)), true;
     return op.plan->verb == Verb::multi ? read_parts(index, *sql) : read_portal(index, make_source(*sql, {}, kNone));
   } else if (op.type == 'F') {
     return fail(not_beside_scatter("a FunctionCall")), false;
@@ -287,6 +298,7 @@ bool Scatter::read_copied_query(Portal& portal) {
 std::optional<Error> Scatter::does_not_fit(const router::Plan& plan) const {
   const router::Effects& e = plan.effects;
   if (plan.target == Target::refused) return plan.refusal;
+  if (auto unknown = s_.against_unknown_schema(plan)) return unknown;
   if (plan.verb == Verb::multi || plan.verb == Verb::unparsable || plan.verb == Verb::prepare || plan.verb == Verb::execute)
     return not_over_shards(concat("a ", name_of(plan.verb), " statement"), "Send each statement by itself, or end the transaction first.");
   if (plan.verb == Verb::discard_all || plan.ends_transaction)

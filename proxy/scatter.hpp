@@ -32,6 +32,7 @@
 #include "router/explain.hpp"
 #include "router/merge/gathered_rows.hpp"
 #include "router/merge/merger.hpp"
+#include "router/prepared_text.hpp"
 #include "router/scatter_plan.hpp"
 #include "router/write_plan.hpp"
 
@@ -128,9 +129,9 @@ class Scatter {
 
   // --- the batch (scatter.cpp) ---
   [[nodiscard]] bool read_batch(Session::BatchEnd end);
+  [[nodiscard]] bool may_run_beside();
   [[nodiscard]] bool read_op(std::size_t index);
   [[nodiscard]] bool read_portal(std::size_t index, std::shared_ptr<Source> source);
-  [[nodiscard]] bool read_parts(std::size_t index, std::string_view sql);
   [[nodiscard]] bool read_copied_query(Portal& portal);
   [[nodiscard]] std::shared_ptr<Source> source_of(std::size_t index, std::string_view name);
   [[nodiscard]] std::shared_ptr<Source> make_source(std::string_view sql, std::vector<std::uint32_t> types, std::size_t parse_op);
@@ -182,10 +183,8 @@ class Scatter {
   [[nodiscard]] net::Task<bool> answer_describe(wire::NamedView named);
   [[nodiscard]] net::Task<bool> answer_execute(wire::ExecuteView asked);
   [[nodiscard]] net::Task<bool> answer_close(wire::NamedView named);
-  [[nodiscard]] net::Task<bool> answer_query();
   [[nodiscard]] net::Task<bool> answer_statement(Portal& portal);
-  void begin_block();
-  void take_begin_back();
+  [[nodiscard]] net::Task<bool> answer_not_understood();
   [[nodiscard]] net::Task<bool> execute(Portal& portal, std::uint32_t max_rows);
   [[nodiscard]] net::Task<bool> execute_copy(const Portal& portal);
   [[nodiscard]] bool refuse_to_run_again(const Portal& portal);
@@ -195,6 +194,15 @@ class Scatter {
   [[nodiscard]] ByteBuffer& reply() { return unconfirmed_.empty() ? pending_ : unconfirmed_.back().bytes; }
   void confirm(std::size_t before);
   void forward();
+
+  // --- strings of several statements (scatter_parts.cpp) ---
+  [[nodiscard]] bool read_parts(std::size_t index, std::string_view sql);
+  [[nodiscard]] bool read_next_parts(std::string_view sql);
+  [[nodiscard]] bool has_more_parts() const { return parts_.next < parts_.pieces.size(); }
+  [[nodiscard]] net::Task<bool> plan_next_parts();
+  [[nodiscard]] net::Task<bool> answer_query();
+  void begin_block();
+  void take_begin_back();
 
   // --- the client's transaction (scatter_control.cpp) ---
   [[nodiscard]] net::Task<bool> execute_control(Portal& portal);
@@ -320,6 +328,12 @@ class Scatter {
   std::deque<ScatterLink> links_;       // in the order of the shards; their addresses stay. In a transaction: not enlisted yet
   std::deque<Portal> portals_;          // in the order of the batch
   std::vector<std::shared_ptr<Source>> sources_;
+  struct Parts {
+    std::size_t op = 0;                         // its Query
+    std::vector<router::TextPiece> pieces;
+    std::size_t next = 0;                       // the first that is not planned yet
+  };
+  Parts parts_;                         // of a string of several statements
   std::shared_ptr<Source> begin_;       // the BEGIN at the front of a string of several statements
   Portal* running_ = nullptr;           // whose rows the links bring
   Source* checking_ = nullptr;

@@ -52,8 +52,16 @@ bool Scatter::is_ignored(const Op& op) const {
   return copy_ && copy_->is_from() && copy_->has_begun() && (op.type == 'S' || op.type == 'H');
 }
 
+// Text that the parser rejects is never executed: a server says what is wrong with it. It is the last that was read.
+net::Task<bool> Scatter::answer_not_understood() {
+  const bool right = co_await check(*sources_.back());
+  if (right) fail(Session::newer_than_parser());
+  co_return false;
+}
+
 net::Task<bool> Scatter::answer_op(const Op& op) {
   if (op.plan && op.plan->verb == Verb::own_setting) return answer_own_setting(op);
+  if (op.plan && op.plan->verb == Verb::unparsable) return answer_not_understood();
   const ByteView body = body_of(op);
   switch (op.type) {
     case 'Q': return answer_query();
@@ -68,7 +76,8 @@ net::Task<bool> Scatter::answer_op(const Op& op) {
 
 net::Task<bool> Scatter::answer_own_setting(const Op& op) {
   s_.write_own_setting(op, reply());
-  co_return true;
+  if (op.type != 'Q') co_return true;
+  co_return co_await answer_at_once('S');
 }
 
 net::Task<bool> Scatter::answer_at_once(char type) {

@@ -9,6 +9,16 @@ namespace weir::proxy {
 
 using router::Verb;
 
+namespace {
+
+// Its servers have begun one, but the client has not.
+Error outside_of_block(Verb verb) {
+  const std::string_view what = verb == Verb::savepoint ? "SAVEPOINT" : verb == Verb::release_savepoint ? "RELEASE SAVEPOINT" : "ROLLBACK TO SAVEPOINT";
+  return {sqlstate::kNoActiveTransaction, concat(what, " can only be used in transaction blocks")};
+}
+
+}  // namespace
+
 // A failed transaction takes nothing but what ends that.
 bool Scatter::may_be_answered(const Op& op) const {
   if (!s_.spread_ || s_.transaction_ != Session::Transaction::failed) return true;
@@ -23,7 +33,7 @@ bool Scatter::may_be_answered(const Op& op) const {
 // Before a statement is sent to its shards.
 bool Scatter::may_run(Portal& portal) {
   if (!s_.spread_) return true;
-  const bool locks_alone = portal.source->plan->locks_rows && s_.spread_->implicit() && portals_.size() == 1;   // nothing that its locks protect is written
+  const bool locks_alone = portal.source->plan->locks_rows && s_.spread_->implicit() && portals_.size() == 1 && !has_more_parts();   // nothing that its locks protect is written
   for (const schema::ShardId shard : portal.shards) {
     ScatterLink& link = link_of(shard);
     note_left(link, *portal.source->plan);
@@ -33,7 +43,7 @@ bool Scatter::may_run(Portal& portal) {
     if (auto may = s_.spread_->about_to_notify(link); !may) return fail(may.take_error()), false;
   }
   const router::Plan& plan = *portal.source->plan;
-  if (plan.verb == Verb::utility && plan.effects.taints) s_.spread_->note_schema_change();   // LOCK changes nothing
+  if (plan.changes_schema != router::SchemaChange::none) s_.spread_->note_schema_change();
   s_.note_schema_change(plan);
   return true;
 }
@@ -73,7 +83,15 @@ net::Task<bool> Scatter::execute_control(Portal& portal) {
       wire::write_notice(reply(), wire::Severity::warning, {sqlstate::kActiveSqlTransaction, "there is already a transaction in progress"});
       wire::write_command_complete(reply(), "BEGIN");
       co_return true;
-    case Verb::rollback_to_savepoint: co_return co_await roll_back_to(portal);
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
+      if (implicit) {
+        fail(outside_of_block(plan.verb));
+        co_return false;
+      }
+      if (plan.verb == Verb::rollback_to_savepoint) co_return co_await roll_back_to(portal);
+      co_return co_await tell_all(portal);
     default: co_return co_await tell_all(portal);
   }
   fail({sqlstate::kFeatureNotSupported, concat(name_of(plan.verb), " behind statements of several shards in one pipeline, outside of a transaction block"),
@@ -187,7 +205,7 @@ net::Task<bool> Scatter::end_block(Portal& portal) {
 
 // The last statement of a Query is complete when all of it is committed.
 net::Task<bool> Scatter::end_with(const Portal& portal) {
-  if (s_.work_->ops[portal.op].type != 'Q' || &portal != &portals_.back()) co_return true;
+  if (s_.work_->ops[portal.op].type != 'Q' || &portal != &portals_.back() || has_more_parts()) co_return true;
   co_return co_await end_implicit();
 }
 

@@ -327,8 +327,10 @@ void Session::schema_loaded() {
 
 net::Task<> Session::await_schema() {
   constexpr Duration kSchemaTime = std::chrono::seconds(3);
-  ++schema_loads_;
-  worker_.proxy().load_schema(database_->name, worker_.index(), id_);
+  if (schema_loads_ == 0) {
+    ++schema_loads_;
+    worker_.proxy().load_schema(database_->name, worker_.index(), id_);
+  }
   net::Timer timer(waiter_);
   timer.arm(Deadline::after(worker_.loop().now(), kSchemaTime));
   while (schema_loads_ > 0 && !timer.fired() && !client_gone()) co_await waiter_.wait();

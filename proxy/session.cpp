@@ -96,6 +96,7 @@ net::Task<> Session::serve() {
     if (end == BatchEnd::closed || end == BatchEnd::terminate) co_return;
     state_ = State::active;
     last_request_ = worker_.loop().now();
+    if (transaction_ == Transaction::held || transaction_ == Transaction::held_failed) end_transaction_first();
     for (bool planned = false; !planned;) {
       planned = true;
       if (own_router_ || own_schema_stale_)
@@ -155,6 +156,11 @@ net::Task<> Session::serve() {
       }
     }
     if (server_ && !give_back_now()) co_await give_back();
+    if (schema_loads_ > 0) {
+      stash();
+      flush_client();
+      co_await await_schema();
+    }
     end_batch();
     aside_ = cut_apart_ = false;
     if (end != BatchEnd::flush && !in_transaction()) work_->portals.clear();

@@ -190,7 +190,10 @@ class Session {
   // --- planning (session_plan.cpp) ---
   void plan_batch(BatchEnd& end);
   bool end_batch_behind(std::size_t index, BatchEnd& end);
-  [[nodiscard]] bool changes_schema_of_block(const router::Plan& plan) const;
+  [[nodiscard]] bool changes_schema_of_transaction(const router::Plan& plan) const;
+  [[nodiscard]] bool begins_by_schema_change(std::size_t index, BatchEnd end) const;
+  [[nodiscard]] bool others_follow(std::size_t index, BatchEnd end) const;
+  [[nodiscard]] bool cut_in_front(std::size_t index, BatchEnd& end);
   [[nodiscard]] bool plan_is_stale() const;
   void take_plan_back();
   void undo_names_from(std::size_t first);
@@ -217,6 +220,7 @@ class Session {
   // --- what they need together (session_decision.cpp) ---
   [[nodiscard]] static bool is_tracked(router::Verb verb);
   [[nodiscard]] static bool is_newer_than_parser(const router::Plan& plan);
+  [[nodiscard]] static Error newer_than_parser();
   void note_channels(const router::Plan& plan);
   void note_scope(const router::Plan& plan, const router::Route* route);
   void count_in(const router::Plan& plan, const router::Arguments* arguments);
@@ -230,6 +234,9 @@ class Session {
   // What the session plans by.
   [[nodiscard]] router::Router& planner() const { return own_router_ ? *own_router_ : *database_->router; }
   void note_schema_change(const router::Plan& plan);
+  [[nodiscard]] bool has_own_schema() const { return own_router_ || own_schema_unknown_; }
+  void forget_own_schema();
+  [[nodiscard]] std::optional<Error> against_unknown_schema(const router::Plan& plan) const;
   [[nodiscard]] bool must_learn_schema();
   [[nodiscard]] bool needs_catalog(const Op& op);
   net::Task<> learn_schema();
@@ -261,13 +268,16 @@ class Session {
   struct Reading {
     router::SessionContext context;
     std::string search_path, hints;   // context's, if one of them changed these
-    bool changed = false;
+    bool stale = false;               // behind what only its execution can tell: it is planned again then
   };
   [[nodiscard]] std::optional<Error> against_set(const router::Plan& plan, std::string_view sql) const;
   [[nodiscard]] std::optional<Error> against_steps(const router::Plan& plan, std::string_view sql) const;
   [[nodiscard]] bool may_run_in_parts(const router::Plan& plan) const;
   [[nodiscard]] bool must_run_in_parts(const router::Plan& plan) const;
   [[nodiscard]] static Error read_otherwise();
+  // Is what stands behind it in its string planned when it has run?
+  [[nodiscard]] static bool changes_names(const router::Plan& plan);
+  void end_transaction_first();
   struct PartPlace {
     std::size_t index, count;
     bool in_block;
@@ -275,6 +285,7 @@ class Session {
   [[nodiscard]] std::optional<Error> against_part(const router::Plan& plan, std::string_view text, const Reading& reading, PartPlace at) const;
   void read_on(Reading& reading, const router::Plan& plan, std::string_view text) const;
   void count_in_parts(std::string_view sql);
+  void count_part(const router::Plan& plan, const router::Arguments& arguments);
 
   // --- where statements go, or would go (session_routes.cpp) ---
   void observe_route(const router::Plan* plan, const router::Arguments& arguments);
@@ -586,6 +597,7 @@ class Session {
 
   Scatter* scatter_ = nullptr;          // runs now
   std::unique_ptr<router::Router> own_router_;   // by what this transaction has made; null: it has made nothing, or nothing that is known
+  Held<Error> own_schema_unknown_;      // why what it has made is not known
   std::unique_ptr<Spread> spread_;      // null: the transaction, if there is one, is on one shard
   WorkerDatabase* database_ = nullptr;
   UserPools* pools_ = nullptr;

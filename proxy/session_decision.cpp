@@ -67,6 +67,10 @@ bool Session::is_newer_than_parser(const Plan& plan) {
   return plan.verb == Verb::unparsable && plan.target == Target::refused && plan.refusal->code == sqlstate::kFeatureNotSupported;
 }
 
+Error Session::newer_than_parser() {
+  return {sqlstate::kFeatureNotSupported, "this statement is newer than Weir's parser", "Weir reads PostgreSQL 15's grammar; run the statement on each shard directly."};
+}
+
 void Session::use_shard(schema::ShardId shard) {
   if (work_->decision.scatter || spread_) return;   // each statement of the batch has its own servers
   if (work_->decision.shard && *work_->decision.shard != shard) return spread_out();
@@ -112,6 +116,7 @@ void Session::count_in(const Plan& plan, const router::Arguments* arguments) {
     count_refusal(plan, *plan.refusal, arguments->sql);
     return use_shard(transaction_shard_.value_or(schema::kHomeShard));
   }
+  if (auto unknown = against_unknown_schema(plan)) return refuse(std::move(*unknown));
   if (plan.verb == Verb::multi && must_run_in_parts(plan)) return may_run_in_parts(plan) ? count_in_parts(arguments->sql) : refuse(read_otherwise());
   if (plan.target != Target::keyed && plan.target != Target::named) note_scope(plan, nullptr);
   switch (plan.target) {

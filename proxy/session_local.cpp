@@ -52,6 +52,9 @@ std::string_view tag_of(Verb verb, std::string_view sql, bool failed) {
   return "";
 }
 
+// Of a string: what it does first.
+Verb leading_verb(const Plan& plan) { return plan.verb == Verb::multi && !plan.steps.empty() ? plan.steps.front().verb : plan.verb; }
+
 }  // namespace
 
 Error Session::transaction_is_aborted() {
@@ -71,7 +74,7 @@ char Session::status_letter() const {
 
 bool Session::ends_failed_transaction() const {
   for (const Op& op : work_->ops)
-    if (op.plan && (op.plan->verb == Verb::commit || op.plan->verb == Verb::rollback)) return true;
+    if (op.plan && (leading_verb(*op.plan) == Verb::commit || leading_verb(*op.plan) == Verb::rollback)) return true;
   return false;
 }
 
@@ -85,8 +88,13 @@ void Session::leave_transaction(bool committed) {
   work_->held.clear();
   begin_read_only_ = false;
   transaction_shard_.reset();
-  transaction_wrote_ = transaction_notified_ = own_schema_stale_ = false;
-  own_router_.reset();
+  transaction_wrote_ = transaction_notified_ = false;
+  const bool has_changed_schema = own_schema_stale_ || has_own_schema();
+  forget_own_schema();
+  if (has_changed_schema) {   // a COMMIT may have stood before what failed; what comes next waits for it: await_schema()
+    ++schema_loads_;
+    worker_.proxy().load_schema(database_->name, worker_.index(), id_);
+  }
   work_->scope = {};
 }
 
@@ -244,7 +252,7 @@ bool Session::answer_locally(BatchEnd end) {
   bool returns_to_savepoint = false;
   Transaction at = transaction_;
   for (const Op& op : work_->ops) {
-    if (op.plan && op.plan->verb == Verb::rollback_to_savepoint) returns_to_savepoint = true;
+    if (op.plan && leading_verb(*op.plan) == Verb::rollback_to_savepoint) returns_to_savepoint = true;
     if (op.plan && !is_local(op, at)) all_local = false;
     if (op.plan && (op.type == 'Q' || op.type == 'E')) at = after_local(*op.plan, at);
     if (!op.plan && op.type != 'S' && op.type != 'H') all_local &= op.type == 'C' && !mid_sequence_;
@@ -261,7 +269,7 @@ bool Session::answer_locally(BatchEnd end) {
   if (transaction_ == Transaction::held_failed && work_->held.empty()) returns_to_savepoint = false;
   if (transaction_ == Transaction::held_failed && returns_to_savepoint && !all_local) {   // a server is told of the transaction, and goes back in it
     const Op& first = work_->ops[first_to_fail()];
-    returns_to_savepoint = first.plan && first.plan->verb == Verb::rollback_to_savepoint;
+    returns_to_savepoint = first.plan && leading_verb(*first.plan) == Verb::rollback_to_savepoint;
     if (returns_to_savepoint) transaction_ = Transaction::held;
   }
   if (failed && !returns_to_savepoint && !(all_local && ends_failed_transaction()) && runs_something()) {

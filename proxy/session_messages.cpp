@@ -171,13 +171,14 @@ void Session::read_into(PreparedStatement& statement, const wire::ParseView& par
 }
 
 // Equal texts are one statement on a server only if they mean the same: a literal of type timestamptz is read by the TimeZone
-// of its Parse. What SET LOCAL or the same batch changed is known to this session alone.
+// of its Parse. What SET LOCAL or the same batch changed is known to this session alone, and what its transaction has made.
 InternedRef Session::intern(const PreparedStatement& statement) const {
   bool own = set_locally_;
   for (const Op& op : work_->ops) own |= op.plan && (op.plan->verb == Verb::set || op.plan->verb == Verb::set_local || op.plan->verb == Verb::reset);
   std::string scope = concat(database_->name, "/", user_, "/", context().search_path);
   if (context_of_) scope += concat("/", context_of_->meaning);
   if (own) scope += concat("/session ", std::to_string(id_));
+  if (own_router_) scope += concat("/schema ", std::to_string(own_router_->generation()));
   return intern_statement(scope, statement.sql, statement.types);
 }
 
@@ -215,14 +216,15 @@ PreparedStatement* Session::find_statement(Op& op, std::string_view name) {
     return nullptr;
   }
   const bool other_settings = statement->planned_for != context_of_;
+  const bool other_catalog = statement->generation != planner().generation();
   bool other_text = false;
-  if (other_settings || statement->planned_hints != hints_version() || statement->generation != planner().generation()) {
+  if (other_settings || statement->planned_hints != hints_version() || other_catalog) {
     const std::string before = statement->filled ? statement->sql : std::string();
     replan(*statement);
     other_text = before != (statement->filled ? std::string_view(statement->sql) : std::string_view());
   }
   if (other_text && name.empty()) statement->id = worker_.next_unnamed();
-  if ((other_settings || other_text) && op.interned) {
+  if ((other_settings || other_text || other_catalog) && op.interned) {
     op.interned = intern(*statement);
     if (!op.interned) {
       refuse(too_many_texts());

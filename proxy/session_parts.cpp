@@ -27,10 +27,6 @@ Error not_before_others(std::string_view what) {
   return {sqlstate::kFeatureNotSupported, concat(what, " in one string with statements behind it, which need several shards"), "Send it alone."};
 }
 
-Error outside_of_block(std::string_view what) {
-  return {sqlstate::kNoActiveTransaction, concat(what, " can only be used in transaction blocks")};
-}
-
 }  // namespace
 
 // A SET that the router must be able to read.
@@ -60,9 +56,15 @@ std::optional<Error> Session::against_steps(const Plan& plan, std::string_view s
 // One that a server must not be sent as it is.
 bool Session::must_run_in_parts(const Plan& plan) const {
   if (!database_->state->sharded() || spread_) return spread_ && may_run_in_parts(plan);
+  const Verb first = plan.steps.front().verb;
+  if (transaction_ == Transaction::failed && first != Verb::commit && first != Verb::rollback && first != Verb::rollback_to_savepoint) return false;
   const router::Restores& behind = plan.restores;
-  return (behind.reset && settings_.reset_changes(kNames)) || (behind.end && (own_router_ || settings_.end_changes(kNames))) ||
-         (behind.savepoint && (own_router_ || settings_.savepoints_change(kNames)));
+  return behind.schema || (behind.reset && settings_.reset_changes(kNames)) || (behind.end && (has_own_schema() || settings_.end_changes(kNames))) ||
+         (behind.savepoint && (has_own_schema() || settings_.savepoints_change(kNames)));
+}
+
+bool Session::changes_names(const Plan& plan) {
+  return plan.changes_schema != router::SchemaChange::none || plan.verb == Verb::rollback_to_savepoint;
 }
 
 Error Session::read_otherwise() {
@@ -81,7 +83,7 @@ std::optional<Error> Session::against_part(const Plan& plan, std::string_view te
   const bool last = at.index + 1 == at.count;
   if (auto against = against_hints(plan)) return against;
   if (auto against = against_set(plan, text)) return against;
-  if (plan.target == Target::refused) return plan.refusal;
+  if (plan.target == Target::refused && !reading.stale) return plan.refusal;
   if (plan.parameters > 0) return Error(SqlState{"42P02"}, "there is no parameter $1");
   if (plan.returns_copy || plan.ends_transaction) return not_in_string("COPY, or PREPARE TRANSACTION,");
   if (plan.path) return not_in_string("set_config('search_path', ...)");
@@ -90,6 +92,9 @@ std::optional<Error> Session::against_part(const Plan& plan, std::string_view te
     case Verb::query:
     case Verb::dml:
     case Verb::set_constraints:
+    case Verb::savepoint:
+    case Verb::release_savepoint:
+    case Verb::rollback_to_savepoint:
     case Verb::utility: return std::nullopt;
     case Verb::begin:
       if (at.index == 0 && !in_transaction()) return std::nullopt;
@@ -108,14 +113,6 @@ std::optional<Error> Session::against_part(const Plan& plan, std::string_view te
     case Verb::set_local:
     case Verb::listen:
     case Verb::unlisten: return std::nullopt;
-    case Verb::savepoint:
-    case Verb::release_savepoint:
-      if (at.in_block) return std::nullopt;
-      return outside_of_block(plan.verb == Verb::savepoint ? "SAVEPOINT" : "RELEASE SAVEPOINT");
-    case Verb::rollback_to_savepoint:
-      if (!at.in_block) return outside_of_block("ROLLBACK TO SAVEPOINT");
-      if (!last && (reading.changed || own_router_ || settings_.savepoints_change(kNames))) return read_otherwise();
-      return std::nullopt;
     case Verb::set_transaction:
     case Verb::copy_from:
     case Verb::copy_to:
@@ -141,7 +138,6 @@ void Session::read_on(Reading& reading, const Plan& plan, std::string_view text)
   } else if (!(sets || resets) || plan.setting != "search_path") {
     return;
   }
-  reading.changed |= sets || settings_.reset_changes(kNames);
   reading.search_path = sets ? search_path_of(text) : std::string(settings_.startup_path());
   reading.context.search_path = reading.search_path.empty() ? std::string_view(default_search_path_) : std::string_view(reading.search_path);
 }
@@ -157,11 +153,33 @@ void Session::count_in_parts(std::string_view sql) {
     if (auto against = against_part(plan, text, reading, {i, pieces.size(), in_block})) return refuse(std::move(*against));
     in_block |= plan.verb == Verb::begin;
     read_on(reading, plan, text);
-    const auto route = planner().resolve(plan, {text, planned.literals, {}, {}, server_encoding_});
-    if (!route) return refuse(route.error());
-    count_route(plan, *route);
+    if (!reading.stale) count_part(plan, {text, planned.literals, {}, {}, server_encoding_});
+    if (work_->decision.error) return;
+    reading.stale |= changes_names(plan);
   }
   spread_out();
+}
+
+void Session::count_part(const Plan& plan, const router::Arguments& arguments) {
+  const auto route = planner().resolve(plan, arguments);
+  route ? count_route(plan, *route) : refuse(route.error());
+}
+
+// A string that begins with the end of a transaction which no server knows: that is done, and what stands behind it is a string of its own. In the
+// text it becomes blank, so that places in the rest stay what they are.
+void Session::end_transaction_first() {
+  const Op& op = work_->ops.front();
+  if (op.type != 'Q') return;
+  const auto sql = wire::read_query(input_.subspan(op.offset + wire::kHeader, op.size - wire::kHeader));
+  if (!sql) return;
+  refresh_context();
+  const router::PlanRef plan = planner().plan(*sql, {}, context()).plan;
+  if (plan->verb != Verb::multi || (plan->steps.front().verb != Verb::commit && plan->steps.front().verb != Verb::rollback)) return;
+  if (listening_ && transaction_ == Transaction::held) return;   // its LISTENs wait for the hub
+  const router::TextPiece piece = router::split_statements(*sql).front();
+  answer_local_statement(plan->steps.front(), piece.in(*sql), out_);
+  stash();
+  std::fill_n(in_.at(op.offset + wire::kHeader + piece.offset), piece.size + 1, ' ');   // its semicolon, too
 }
 
 }  // namespace weir::proxy

@@ -1,5 +1,7 @@
 // Planning a batch as a whole: its messages in their order, and where it must end because what follows means something else, or runs elsewhere.
 // No suspension in here.
+#include <algorithm>
+
 #include "proxy/proxy.hpp"
 #include "proxy/session.hpp"
 
@@ -29,13 +31,18 @@ void Session::plan_batch(BatchEnd& end) {
     work_->decision.error_at = i;
     const bool was_scattered = work_->decision.scatter;
     plan_op(i);
+    if (work_->decision.check_only && cut_in_front(i, end)) {
+      i = kBeforeFirst;
+      continue;
+    }
+    if (begins_by_schema_change(i, end)) spread_out();
     if (!was_scattered && work_->decision.scatter && cut_at_boundary(i, end)) {
       i = kBeforeFirst;
     } else if (work_->ops[i].type == 'E' && work_->ops[i].plan) {
       const Plan& plan = *work_->ops[i].plan;
       const bool ends = plan.verb == Verb::commit || plan.verb == Verb::rollback;
       const bool ends_spread = ends && (work_->decision.scatter || spread_);
-      if (!ends_spread && !changes_what_follows(plan) && !changes_schema_of_block(plan)) continue;
+      if (!ends_spread && !changes_what_follows(plan) && !(changes_schema_of_transaction(plan) && others_follow(i, end))) continue;
       const bool is_cut = end_batch_behind(i, end);
       cut_apart_ |= is_cut && ends && !ends_spread;
     }
@@ -59,17 +66,37 @@ bool Session::changes_what_follows(const Plan& plan) const {
     case Verb::reset: return sharded && router::changes_routing(plan.setting);
     case Verb::reset_all: return sharded && settings_.reset_changes(kText);
     case Verb::commit:
-    case Verb::rollback: return sharded && settings_.end_changes(kText);
+    case Verb::rollback: return transaction_ == Transaction::held_failed || (sharded && settings_.end_changes(kText));
     case Verb::rollback_to_savepoint: return sharded && settings_.savepoints_change(kText);
     default: return sharded && plan.path.has_value();
   }
 }
 
 // Behind it the transaction's own catalog is another.
-bool Session::changes_schema_of_block(const Plan& plan) const {
-  if ((transaction_ != Transaction::open && transaction_ != Transaction::held) || !database_->state->sharded()) return false;
+bool Session::changes_schema_of_transaction(const Plan& plan) const {
   const bool ends = plan.verb == Verb::commit || plan.verb == Verb::rollback || plan.verb == Verb::rollback_to_savepoint;
-  return (plan.verb == Verb::utility && plan.effects.taints) || (ends && own_router_);
+  return plan.changes_schema != router::SchemaChange::none || (ends && has_own_schema());
+}
+
+// DDL outside of a block, with others behind it: they are one transaction, and what it has made is read in that before they are planned.
+bool Session::begins_by_schema_change(std::size_t index, BatchEnd end) const {
+  const Op& op = work_->ops[index];
+  if (op.type != 'E' || !op.plan || op.plan->changes_schema == router::SchemaChange::none) return false;
+  return !in_transaction() && !spread_ && !work_->decision.error && others_follow(index, end);
+}
+
+// In its pipeline, before the Sync.
+bool Session::others_follow(std::size_t index, BatchEnd end) const {
+  const auto behind = work_->ops.begin() + static_cast<std::ptrdiff_t>(index) + 1;
+  return end == BatchEnd::flush || std::any_of(behind, work_->ops.end(), [](const Op& op) { return op.type != 'S' && op.type != 'C'; });
+}
+
+// Text that the parser rejects goes to a server when what stands before it is answered. True: the batch now ends there, and is planned again.
+bool Session::cut_in_front(std::size_t index, BatchEnd& end) {
+  if (index == 0 || work_->decision.scatter || spread_) return false;
+  forget_plan();
+  end_batch_behind(index - 1, end);
+  return true;
 }
 
 // What follows in the pipeline is planned when this message has happened. False: nothing does.

@@ -248,7 +248,8 @@ void Session::process_message(const wire::Message& m, bool& forward) {
         settle(Expect::parse);
         forward = false;
         error_seen_ = true;
-        wire::write_error(work_->own, wire::Severity::error, *poison_error_);
+        undo_names_from(0);
+        if (!in_sequence_) wire::write_error(work_->own, wire::Severity::error, *poison_error_);   // else the server's next error stands for it
       } else {
         const bool asked = due == Expect::parse && !work_->expected.front().swallow;
         const std::uint32_t op = due == Expect::parse ? work_->expected.front().op : kNoOp;
@@ -481,6 +482,9 @@ void Session::apply_verb(const router::Plan& plan, std::string_view text, std::s
     case Verb::commit: return tag == "COMMIT" ? settings_.commit() : settings_.rollback();
     case Verb::rollback: return settings_.rollback();
     case Verb::discard_all: return on_discard_all();
+    case Verb::dml:   // SELECT INTO
+      if (plan.changes_schema != router::SchemaChange::none) worker_.proxy().schema_may_have_changed(database_->name);
+      return;
     case Verb::utility:
       if (plan.effects != router::Effects{.releases = true}) worker_.proxy().schema_may_have_changed(database_->name);   // not CLOSE and DISCARD
       return;
@@ -489,7 +493,6 @@ void Session::apply_verb(const router::Plan& plan, std::string_view text, std::s
       return;
     case Verb::multi:
     case Verb::empty:
-    case Verb::dml:
     case Verb::copy_from:
     case Verb::copy_to:
     case Verb::begin:

@@ -2,7 +2,6 @@
 // the home shard, and plans by it (own_router_, with a plan cache of its own) until the transaction ends or goes back to a savepoint.
 #include <algorithm>
 
-#include "base/log.hpp"
 #include "base/strings.hpp"
 #include "proxy/catalogs.hpp"
 #include "proxy/proxy.hpp"
@@ -20,7 +19,9 @@ namespace {
 constexpr std::size_t kOwnCache = 256 << 10;   // bytes of plans; few are made
 
 // What is set for the queries is undone with the savepoint; an error of one of them spoils nothing.
-constexpr std::string_view kBegin = "SAVEPOINT \"weir.catalog\"; SET LOCAL statement_timeout = 0; SET LOCAL quote_all_identifiers = off; SET LOCAL search_path = ";
+constexpr std::string_view kBegin = "SAVEPOINT \"weir.catalog\"; SET LOCAL statement_timeout = 0; SET LOCAL quote_all_identifiers = off; "
+                                    "SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), true)";
+constexpr std::string_view kPath = "SET LOCAL search_path = ";
 constexpr std::string_view kEnd = "ROLLBACK TO SAVEPOINT \"weir.catalog\"; RELEASE SAVEPOINT \"weir.catalog\"";
 
 // Statements that are understood without the catalog.
@@ -53,16 +54,24 @@ Result<void> add_rows(schema::CatalogBuilder& builder, std::size_t query, const 
 // transaction forgets this.
 void Session::note_schema_change(const Plan& plan) {
   if (!database_->state->sharded()) return;
-  const bool changes = plan.verb == Verb::utility && plan.effects.taints;
-  own_schema_stale_ |= changes || (plan.verb == Verb::rollback_to_savepoint && own_router_);
+  const bool changes = plan.changes_schema != router::SchemaChange::none;
+  own_schema_stale_ |= changes || (plan.verb == Verb::rollback_to_savepoint && has_own_schema());
   if (plan.verb != Verb::commit && plan.verb != Verb::rollback) return;
-  own_schema_stale_ = false;   // another transaction may have begun in the same string, or by AND CHAIN
+  const bool has_changed = own_schema_stale_ || has_own_schema();
+  forget_own_schema();
+  own_schema_stale_ = has_changed;   // for leave_transaction(); or for another transaction, of the same string or by AND CHAIN
+}
+
+void Session::forget_own_schema() {
+  own_schema_stale_ = false;
+  own_schema_unknown_.reset();
   own_router_.reset();
 }
 
 bool Session::must_learn_schema() {
   if (own_router_ && &own_router_->map() != database_->state->map.get()) own_schema_stale_ = true;   // a reload
-  if (!own_schema_stale_ || transaction_ != Transaction::open || failed_locally_) return false;
+  const bool has_begun = transaction_ == Transaction::open || (spread_ && spread_->implicit());
+  if (!own_schema_stale_ || !has_begun || failed_locally_) return false;
   refresh_context();
   return std::any_of(work_->ops.begin(), work_->ops.end(), [this](const Op& op) { return needs_catalog(op); });
 }
@@ -84,19 +93,27 @@ bool Session::needs_catalog(const Op& op) {
   return plan && !is_plain(plan->verb);
 }
 
-// Where it fails, the transaction goes on by what was known before it.
+// Where it fails, nothing but more DDL is planned by what was known before it.
 net::Task<> Session::learn_schema() {
-  own_schema_stale_ = false;
   auto catalog = co_await load_own_catalog();
-  if (!catalog) log::warning(concat("client ", std::to_string(id_), ": what its transaction has made is not known before COMMIT: ", catalog.error().message));
+  forget_own_schema();
+  if (!catalog)
+    own_schema_unknown_ = Error(sqlstate::kFeatureNotSupported, concat("what this transaction's DDL has made cannot be told: ", catalog.error().message), "COMMIT the DDL first.");
   if (!spread_ && !server_) fail_open_transaction();   // its server was lost
-  own_router_ = catalog && *catalog ? std::make_unique<router::Router>(std::move(*catalog), database_->state->map, router::RouterSettings{.cache_bytes = kOwnCache}) : nullptr;
+  if (catalog && *catalog) own_router_ = std::make_unique<router::Router>(std::move(*catalog), database_->state->map, router::RouterSettings{.cache_bytes = kOwnCache});
+}
+
+// May it name what nobody knows?
+std::optional<Error> Session::against_unknown_schema(const Plan& plan) const {
+  if ((!in_transaction() && !spread_) || !own_schema_unknown_ || plan.target == router::Target::no_table) return std::nullopt;
+  const bool names = plan.verb == Verb::query || plan.verb == Verb::dml || plan.verb == Verb::copy_from || plan.verb == Verb::copy_to || plan.verb == Verb::multi;
+  return names ? std::optional(*own_schema_unknown_) : std::nullopt;
 }
 
 // Null: there is no server that could be asked.
 net::Task<Result<std::shared_ptr<const schema::Catalog>>> Session::load_own_catalog() {
   const bool at_home = spread_ ? spread_->find(schema::kHomeShard) != nullptr : server_ && server_shard_ == schema::kHomeShard;
-  if (!at_home || !server_encoding_) co_return std::shared_ptr<const schema::Catalog>();   // names would come in the client's encoding
+  if (!at_home) co_return std::shared_ptr<const schema::Catalog>();
   const TopologyRef topology = database_->topology;   // the catalog points into its settings
   const DatabaseState& state = *database_->state;
   schema::CatalogBuilder builder(*state.config);
@@ -105,7 +122,8 @@ net::Task<Result<std::shared_ptr<const schema::Catalog>>> Session::load_own_cata
   Result<void> read{};
   for (const std::string& schema : path)
     if (read) read = builder.add_row(0, {schema});
-  auto begun = co_await ask_in_transaction(concat(kBegin, path_of(path)));
+  auto begun = co_await ask_in_transaction(kBegin);
+  if (begun) begun = co_await ask_in_transaction(concat(kPath, path_of(path)));
   if (!begun) read = begun.take_error();
   for (std::size_t q = 1; q < queries.size() && read; ++q) {
     auto rows = co_await ask_in_transaction(queries[q].sql);

@@ -196,12 +196,12 @@ void Session::translate_check_only(BatchEnd end) {
     if (!sql.empty()) break;
   }
   wire::write_parse(work_->to_server, "", sql, {});
-  wire::write_sync(work_->to_server);
   server_->unnamed_statement = 0;
-  poison_error_ = Error(sqlstate::kFeatureNotSupported, "this statement is newer than Weir's parser",
-                        "Weir reads PostgreSQL 15's grammar; run the statement on each shard directly.");
+  poison_error_ = newer_than_parser();
   work_->expected.push({Expect::parse, false, 0});
+  if (in_sequence_) poison(newer_than_parser(), 0);   // what ran before it must not be committed
   // The client gets a ReadyForQuery for a Sync or Query of its own only.
+  wire::write_sync(work_->to_server);
   work_->expected.push({Expect::sync, end == BatchEnd::flush, 0});
   mid_sequence_ = false;
   if (end == BatchEnd::flush) skip_to_sync_ = true;

@@ -87,8 +87,8 @@ void Spread::hear_message(std::size_t i, const wire::Message& m) {
       hearing.reply.status = wire::read_ready_for_query(m.body);
       hearing.busy = false;
       return link.step_is_over();
-    case 'S':   // one tells it for all
-      if (i == 0) wire::write_message(notices_, 'S', m.body);
+    case 'S':   // one tells it for all; of the proxy's own statement it is nobody's
+      if (i == 0 && !s_.own_rows_) wire::write_message(notices_, 'S', m.body);
       return;
     case 'T':
     case 'A': return;

@@ -130,6 +130,7 @@ Plan step_of(const Plan& plan) {
   step.setting = plan.setting;
   step.chain = plan.chain;
   step.ends_transaction = plan.ends_transaction;
+  step.changes_schema = plan.changes_schema;
   step.effects = plan.effects;
   return step;
 }
@@ -143,6 +144,7 @@ void add_restores(Restores& restores, const Plan& plan) {
   restores.reset |= plan.verb == Verb::reset_all || (plan.verb == Verb::reset && plan.setting == "search_path");
   restores.end |= plan.verb == Verb::commit || plan.verb == Verb::rollback;
   restores.savepoint |= plan.verb == Verb::rollback_to_savepoint;
+  restores.schema |= plan.changes_schema == SchemaChange::any;
 }
 
 bool is_read_by_search_path(const Plan& plan) {

@@ -41,6 +41,7 @@ class StatementAnalysis {
   void look();
   [[nodiscard]] bool runs_query() const;
   void describe(Plan& plan) const;
+  [[nodiscard]] SchemaChange schema_change() const;
   void place(Plan& plan) const;
   void place_query(Plan& plan) const;
   bool place_schema(Plan& plan) const;
@@ -131,6 +132,12 @@ bool into_temporary(const Node* stmt) {
   return false;
 }
 
+SchemaChange StatementAnalysis::schema_change() const {
+  if (survey_.into) return into_temporary(utility_.queries.front()) ? SchemaChange::none : SchemaChange::at_home;
+  const bool is_schema_statement = utility_.verb == Verb::utility && utility_.effects.taints && !is_query(stmt_);
+  return is_schema_statement ? schema_change_of(stmt_, *input_.catalog) : SchemaChange::none;
+}
+
 void StatementAnalysis::describe(Plan& plan) const {
   const bool writes = survey_.writes || survey_.into;
   plan.verb = is_query(stmt_) && writes ? Verb::dml : utility_.verb;
@@ -141,6 +148,7 @@ void StatementAnalysis::describe(Plan& plan) const {
   plan.effects.add(binder_->effects());
   if (survey_.into) plan.effects.taints = true;
   for (const Node* query : utility_.queries) plan.effects.holds |= survey_.into && into_temporary(query);
+  if (input_.catalog->sharded()) plan.changes_schema = schema_change();
   const bool changes_nothing = utility_.may_read_only && !writes && survey_.read_only && binder_->read_only();
   plan.read_only = changes_nothing && !survey_.locking;
   plan.locks_rows = changes_nothing && survey_.locking;

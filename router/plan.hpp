@@ -175,15 +175,19 @@ enum class Target : std::uint8_t {
   refused,       // `refusal`
 };
 
+// What DDL changes for the statements behind it in its transaction. at_home: those that go to the home shard alone go there all the same.
+enum class SchemaChange : std::uint8_t { none, at_home, any };
+
 struct ScatterPlan;  // router/scatter_plan.hpp
 struct KeyFill;      // router/key_fill.hpp
 struct ExplainPlan;  // router/explain.hpp
 
-// RESET of search_path or of all; COMMIT or ROLLBACK; ROLLBACK TO.
+// RESET of search_path or of all; COMMIT or ROLLBACK; ROLLBACK TO; DDL behind which names may mean something else (SchemaChange::any).
 struct Restores {
   bool reset = false;
   bool end = false;
   bool savepoint = false;
+  bool schema = false;
 };
 
 struct Plan {
@@ -195,6 +199,7 @@ struct Plan {
   bool begin_read_only = false; // BEGIN ... READ ONLY
   bool ends_transaction = false;  // a multi that contains transaction control; PREPARE TRANSACTION
   bool returns_copy = false;    // COPY FROM/TO inside a multi, too
+  SchemaChange changes_schema = SchemaChange::none;   // in a sharded database; of a multi: see its steps
   Effects effects;
   std::uint16_t literals = 0;   // how many were lifted
   std::uint16_t parameters = 0; // highest $n
@@ -208,8 +213,8 @@ struct Plan {
   std::vector<PreparedUse> prepared; // PREPARE, EXECUTE and DEALLOCATE in the text, in its order
   std::vector<ChannelStep> channels; // in the text's order
   std::vector<Plan> steps;      // multi: of each of its statements what the session must know when it is complete: verb, setting,
-                                // chain, ends_transaction and effects
-  Restores restores;            // multi: behind what it goes on that may bring another search_path back
+                                // chain, ends_transaction, changes_schema and effects
+  Restores restores;            // multi: behind what it goes on that may give its names another meaning
   std::vector<std::string> tables;   // qualified, for `weirctl route` and metrics
   std::optional<Error> refusal; // Target::refused, Verb::unparsable
   std::shared_ptr<const ScatterPlan> scatter;  // Target::scatter: never null; Target::keyed: null if its keys must lie on one shard

@@ -447,7 +447,54 @@ class SchemaPlanner {
   std::optional<Error> refusal_;
 };
 
+// Behind a DROP its name may mean a listed table, which another schema has; with CASCADE others go, too.
+bool may_uncover(const DropStmt& stmt, const schema::Catalog& catalog) {
+  if (stmt.behavior == DROP_CASCADE) return true;
+  for (const Node* object : pg::ListOf<>(stmt.objects)) {
+    if (!pg::is(object, T_List)) return true;
+    const std::string_view name = pg::name_of(reinterpret_cast<const List*>(object)).name;
+    const auto is_it = [&](const Relation& relation) { return relation.name == name && is_listed(&relation); };
+    if (catalog.awaits({}, name) || std::any_of(catalog.relations().begin(), catalog.relations().end(), is_it)) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+SchemaChange schema_change_of(const Node* stmt, const schema::Catalog& catalog) {
+  switch (stmt->type) {
+    case T_TruncateStmt:
+    case T_CommentStmt:
+    case T_GrantStmt:
+    case T_VacuumStmt:
+    case T_ClusterStmt:
+    case T_ReindexStmt:
+    case T_RefreshMatViewStmt:
+    case T_LoadStmt:
+    case T_CheckPointStmt:
+      return SchemaChange::none;
+    case T_IndexStmt:   // CONCURRENTLY: a transaction of its own
+      return to<IndexStmt>(stmt)->concurrent ? SchemaChange::none : SchemaChange::at_home;
+    case T_CreateStmt:
+    case T_CreateForeignTableStmt:
+    case T_CreateTableAsStmt:
+    case T_CreateStatsStmt:
+    case T_CreateSeqStmt:
+    case T_AlterSeqStmt:
+    case T_CreateTrigStmt:
+    case T_CreatePolicyStmt:
+    case T_AlterPolicyStmt:
+    case T_AlterTableStmt:
+      return SchemaChange::at_home;
+    case T_RenameStmt:
+      return to<RenameStmt>(stmt)->renameType == OBJECT_COLUMN ? SchemaChange::at_home : SchemaChange::any;
+    case T_DropStmt:
+      if (to<DropStmt>(stmt)->concurrent) return SchemaChange::none;
+      return may_uncover(*to<DropStmt>(stmt), catalog) ? SchemaChange::any : SchemaChange::at_home;
+    default:
+      return SchemaChange::any;
+  }
+}
 
 SchemaAnswer plan_schema(Node* stmt, const Utility& utility, const AnalysisInput& input, const Binder& binder, const std::string& construct) {
   return SchemaPlanner(stmt, utility, input, binder, construct).run();

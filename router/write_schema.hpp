@@ -29,4 +29,7 @@ struct SchemaAnswer {
 [[nodiscard]] SchemaAnswer plan_schema(Node* stmt, const Utility& utility, const AnalysisInput& input, const Binder& binder,
                                        const std::string& construct);
 
+// `stmt`: DDL or its like, no temporary table's.
+[[nodiscard]] SchemaChange schema_change_of(const Node* stmt, const schema::Catalog& catalog);
+
 }  // namespace weir::router

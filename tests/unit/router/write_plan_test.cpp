@@ -151,6 +151,21 @@ TEST(WritePlan, OfAListOfObjectsTheOtherShardsRunWhatTheyHave) {
   EXPECT_EQ(plan_of("TRUNCATE settings, unknown").target, Target::home);
 }
 
+TEST(WritePlan, TellsWhatDdlChangesForTheStatementsBehindIt) {
+  for (const char* sql : {"TRUNCATE settings", "COMMENT ON TABLE settings IS 'x'", "GRANT SELECT ON settings TO bob", "LOCK TABLE settings", "CREATE INDEX CONCURRENTLY i ON settings (name)",
+                          "CREATE TEMP TABLE fresh (id int)", "SELECT 1 AS id INTO TEMP fresh", "SELECT 1", "NOTIFY x", "UPDATE settings SET name = 'x'"})
+    EXPECT_EQ(plan_of(sql).changes_schema, SchemaChange::none) << sql;
+  for (const char* sql : {"CREATE TABLE fresh (id int)", "CREATE TABLE other.orders (id int)", "SELECT 1 AS id INTO other.orders", "CREATE TABLE fresh AS SELECT 1 AS id", "DROP TABLE settings", "DROP VIEW IF EXISTS other.fresh",
+                          "ALTER TABLE settings ADD COLUMN c int", "ALTER TABLE settings RENAME COLUMN name TO n", "CREATE INDEX ON settings (name)"})
+    EXPECT_EQ(plan_of(sql).changes_schema, SchemaChange::at_home) << sql;
+  for (const char* sql : {"DROP TABLE other.orders", "DROP TABLE settings, other.orders", "DROP TABLE settings CASCADE", "DROP SCHEMA other", "ALTER TABLE settings RENAME TO orders", "ALTER TABLE settings SET SCHEMA other",
+                          "CREATE VIEW fresh AS SELECT name FROM settings", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"})
+    EXPECT_EQ(plan_of(sql).changes_schema, SchemaChange::any) << sql;
+  EXPECT_TRUE(plan_of("SELECT 1; DROP TABLE other.orders; SELECT name FROM settings").restores.schema);
+  for (const char* sql : {"CREATE TABLE other.orders (id int); SELECT name FROM settings", "SELECT 1; DROP TABLE other.orders", "BEGIN; DROP TABLE other.orders; COMMIT"})
+    EXPECT_FALSE(plan_of(sql).restores.schema) << sql;
+}
+
 TEST(WriteText, TokensEndWherePostgreSQLEndsThem) {
   const auto count = [](std::string_view sql) {
     const auto tokens = tokens_of(sql);
