@@ -10,7 +10,7 @@ import harness
 from wire_client import WireClient, bind, close, execute, flush, message, parse, query, run, sync
 
 MEGABYTE = 1 << 20
-pytestmark = pytest.mark.skipif(harness.sanitizer() == "tsan", reason="tsan's shadow of the memory is resident, too")
+pytestmark = pytest.mark.skipif(bool(harness.sanitizer()), reason="a sanitizer's shadow and its quarantine of what was freed are resident, too")
 
 
 @pytest.fixture
@@ -75,7 +75,6 @@ def test_what_follows_an_error_is_not_held(weir):
         assert resident(weir) - before < 32 * MEGABYTE   # of 200 that were sent
 
 
-@pytest.mark.skipif(bool(harness.sanitizer()), reason="the sanitizer's allocator takes more")
 def test_an_idle_client_is_small(weir):
     """What its batches needed is lent to others; 10,000 idle clients in 40 MB (docs/performance.md)."""
     def join(stack, count):
