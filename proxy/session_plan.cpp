@@ -30,8 +30,9 @@ void Session::plan_batch(BatchEnd& end) {
   for (std::size_t i = 0; i < work_->ops.size() && !work_->decision.error; ++i) {
     work_->decision.error_at = i;
     const bool was_scattered = work_->decision.scatter;
+    const bool was_rejected = work_->decision.check_only;
     plan_op(i);
-    if (work_->decision.check_only && cut_in_front(i, end)) {
+    if (!was_rejected && work_->decision.check_only && cut_in_front(i, end)) {
       i = kBeforeFirst;
       continue;
     }

@@ -279,3 +279,10 @@ def test_a_query_of_the_proxys_own_in_a_pipeline_ends_it(reference_port, cluster
             client.query(sql)
         assert client.query(query).status == "T"
         assert client.query("COMMIT").tags == ["COMMIT"]
+
+
+@pytest.mark.parametrize("rest", ["", "describe", "bind"])
+def test_text_that_is_no_sql_alone_in_a_pipeline(both, rest):
+    behind = {"": b"", "describe": wire.describe("S"), "bind": wire.bind() + wire.execute()}[rest]
+    assert both.same(wire.parse("SELEC 1") + behind + wire.sync()).errors == ["42601"]
+    assert both.same(wire.query("SELECT 1")).rows == [["1"]]
